@@ -1,1 +1,2 @@
 //! pctr
+pub mod error;
