@@ -1,3 +1,4 @@
 //! pctr
+pub mod config;
 pub mod error;
 pub mod model;

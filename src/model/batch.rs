@@ -129,7 +129,7 @@ impl<'a> Threads<'a> {
     }
 
     /// Turns each piece into a result; results come in the order of the pieces.
-    pub fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    pub fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
         use rayon::prelude::*;
         match self.pool {
             None => pieces.into_iter().map(work).collect(),

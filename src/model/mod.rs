@@ -8,6 +8,10 @@
 //! serves any model. A **slot** is a row of one model's weight table; the model's indexer turns codes into slots.
 
 pub mod batch;
+pub mod codec;
+pub mod features;
+pub mod row;
+pub mod schema;
 
 pub use batch::{Batch, EMPTY_SLOT, Layout, Slots, Span, Threads};
 

@@ -1,0 +1,13 @@
+//! Row → codes → slots: the only way from a log or a request to what a model sees.
+//!
+//! [`Encoder`] turns one row's cells into codes (stable 32-bit hashes salted by the feature); it is learned when data are
+//! prepared and serves every model. [`Indexer`] turns codes into one model's slots: it chooses features, adds crosses and
+//! maps codes by hash or by vocabulary; it is learned when that model is trained. Both travel in the bundle.
+
+pub mod encoder;
+pub mod hash;
+pub mod indexer;
+mod vocabulary;
+
+pub use encoder::{Encoder, EncoderBuilder};
+pub use indexer::{Indexer, IndexerBuilder, IndexerConfig, Mode};
