@@ -1,2 +1,3 @@
 //! pctr
 pub mod error;
+pub mod kernels;
