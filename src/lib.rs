@@ -1,4 +1,5 @@
 //! pctr
 pub mod config;
 pub mod error;
+pub mod kernels;
 pub mod model;

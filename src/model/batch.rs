@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Stands where a row has fewer values than its layout has positions: a short bag, an absent cross.
-pub const EMPTY_SLOT: u32 = u32::MAX;
+pub use crate::kernels::EMPTY_SLOT;
 
 /// The positions of one field in a row of slots: one for a plain field, several for a bag.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

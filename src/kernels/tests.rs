@@ -1,0 +1,1 @@
+//! One suite, run on every instruction set of this machine.
