@@ -1,5 +1,6 @@
 //! pctr
 pub mod config;
+pub mod durable;
 pub mod error;
 pub mod kernels;
 pub mod model;

@@ -7,9 +7,13 @@
 //! A **code** is the stable 32-bit hash of one field's value; prepared data keep codes, so that one prepared set
 //! serves any model. A **slot** is a row of one model's weight table; the model's indexer turns codes into slots.
 
+pub mod base_rate;
 pub mod batch;
+pub mod bundle;
+pub mod calibration;
 pub mod codec;
 pub mod features;
+pub mod ftrl;
 pub mod row;
 pub mod schema;
 

@@ -111,7 +111,8 @@ fn time_of(format: TimeFormat, cell: Cell<'_>) -> Option<i64> {
         TimeFormat::Milliseconds => Some((number / 1000.0).floor() as i64),
         TimeFormat::Yymmddhh => {
             let digits = number as i64;
-            let (year, month, day, hour) = (digits / 1_000_000, digits / 10_000 % 100, digits / 100 % 100, digits % 100);
+            let (year, month, day, hour) =
+                (digits / 1_000_000, digits / 10_000 % 100, digits / 100 % 100, digits % 100);
             let valid = (0..100).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
             valid.then(|| days_since_1970(2000 + year, month, day) * 86_400 + hour * 3_600)
         }

@@ -32,7 +32,10 @@ enum Kind {
     LogSquare,
     /// Upper edges of all bins but the last, ascending.
     Quantile(Vec<f64>),
-    Bag { separator: u8, max_values: usize },
+    Bag {
+        separator: u8,
+        max_values: usize,
+    },
 }
 
 impl Encoder {
@@ -101,7 +104,9 @@ impl FeatureEncoder {
             Cell::Missing => missing_code(self.salt),
             Cell::Text(text) => value_code(self.salt, text),
             Cell::Number(number) => value_code(self.salt, number.to_string().as_bytes()),
-            Cell::Values(values) => values.first().map_or(missing_code(self.salt), |value| value_code(self.salt, value)),
+            Cell::Values(values) => {
+                values.first().map_or(missing_code(self.salt), |value| value_code(self.salt, value))
+            }
         }
     }
 
@@ -186,7 +191,9 @@ impl EncoderBuilder {
                     quantiles.push((position, *count, Vec::new()));
                     Kind::Quantile(Vec::new())
                 }
-                FeatureKind::Bag { separator, max_values } => Kind::Bag { separator: *separator, max_values: *max_values },
+                FeatureKind::Bag { separator, max_values } => {
+                    Kind::Bag { separator: *separator, max_values: *max_values }
+                }
             },
         });
         let encoder = Encoder { features: features.collect(), schema: schema.fingerprint() };
@@ -225,7 +232,9 @@ impl EncoderBuilder {
             sample.retain(|value| !value.is_nan());
             sample.sort_unstable_by(f64::total_cmp);
             let mut edges: Vec<f64> = (1..count as usize)
-                .filter_map(|bin| sample.get((bin * sample.len() / count as usize).min(sample.len().saturating_sub(1))).copied())
+                .filter_map(|bin| {
+                    sample.get((bin * sample.len() / count as usize).min(sample.len().saturating_sub(1))).copied()
+                })
                 .collect();
             edges.dedup();
             self.encoder.features[position].kind = Kind::Quantile(edges);
@@ -251,7 +260,9 @@ mod tests {
     "#;
 
     fn encode(encoder: &Encoder, site: &str, age: &str, price: &str, tags: Cell<'_>) -> Result<Vec<u32>, CellError> {
-        let text = |value: &'_ str| if value.is_empty() { Cell::Missing } else { Cell::Text(value.to_owned().leak().as_bytes()) };
+        let text = |value: &'_ str| {
+            if value.is_empty() { Cell::Missing } else { Cell::Text(value.to_owned().leak().as_bytes()) }
+        };
         let mut codes = vec![0; encoder.width()];
         encoder.encode(&[Cell::Text(b"0"), text(site), text(age), text(price), tags], &mut codes)?;
         Ok(codes)

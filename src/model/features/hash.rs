@@ -121,7 +121,10 @@ mod tests {
         let salt = salt("C1");
         assert_eq!(salt, xxhash_rust::xxh3::xxh3_64(b"C1"));
         let codes = [value_code(salt, b"68fd1e64"), value_code(salt, b""), bin_code(salt, -3), missing_code(salt)];
-        assert_eq!(codes, GOLDEN, "the hash of version {VERSION} has changed: every prepared set and bundle would be misread");
+        assert_eq!(
+            codes, GOLDEN,
+            "the hash of version {VERSION} has changed: every prepared set and bundle would be misread"
+        );
         assert_eq!(cross_code(codes[0], codes[1]), GOLDEN_CROSS);
     }
 

@@ -178,7 +178,8 @@ impl Indexer {
         let rows = codes.len() / self.plan.codes_width;
         slots.clear();
         slots.resize(rows * self.layout.width(), EMPTY_SLOT);
-        for (codes, slots) in codes.chunks_exact(self.plan.codes_width).zip(slots.chunks_exact_mut(self.layout.width())) {
+        for (codes, slots) in codes.chunks_exact(self.plan.codes_width).zip(slots.chunks_exact_mut(self.layout.width()))
+        {
             match &self.table {
                 Table::Hash { mask } => {
                     for (source, span) in self.plan.sources.iter().zip(&self.layout.spans) {
@@ -190,7 +191,9 @@ impl Indexer {
                     }
                 }
                 Table::Vocabulary(vocabularies) => {
-                    for ((source, span), vocabulary) in self.plan.sources.iter().zip(&self.layout.spans).zip(vocabularies) {
+                    for ((source, span), vocabulary) in
+                        self.plan.sources.iter().zip(&self.layout.spans).zip(vocabularies)
+                    {
                         source.codes(codes, |position, code| {
                             if code != EMPTY_CODE {
                                 slots[span.start + position] = vocabulary.slot(code);
@@ -375,7 +378,8 @@ mod tests {
     #[test]
     fn unknown_features_are_named() {
         let (encoder, _) = encoded(&[["x", "p"]]);
-        let config = IndexerConfig { mode: Mode::Hash { bits: 10 }, features: Some(vec!["bb".into()]), crosses: vec![] };
+        let config =
+            IndexerConfig { mode: Mode::Hash { bits: 10 }, features: Some(vec!["bb".into()]), crosses: vec![] };
         let message = IndexerBuilder::new(&config, &encoder).unwrap_err().to_string();
         assert!(message.contains("did you mean \"b\"?"), "{message}");
     }

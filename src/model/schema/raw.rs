@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{Bins, Feature, FeatureKind, Schema, TextFormat, TimeFormat};
-use crate::error::{Error, Result};
 use crate::config;
+use crate::error::{Error, Result};
 
 /// A schema file as written.
 #[derive(Deserialize)]
@@ -39,12 +39,28 @@ impl Default for RawText {
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 enum RawField {
-    Categorical { column: Option<String>, characters: Option<[usize; 2]> },
-    Numeric { column: Option<String>, #[serde(default = "log_square")] bins: RawBins },
-    Bag { column: Option<String>, #[serde(default = "bar")] separator: String, #[serde(default = "eight")] max_values: usize },
+    Categorical {
+        column: Option<String>,
+        characters: Option<[usize; 2]>,
+    },
+    Numeric {
+        column: Option<String>,
+        #[serde(default = "log_square")]
+        bins: RawBins,
+    },
+    Bag {
+        column: Option<String>,
+        #[serde(default = "bar")]
+        separator: String,
+        #[serde(default = "eight")]
+        max_values: usize,
+    },
     Label {},
     Weight {},
-    Time { #[serde(default = "seconds")] format: TimeFormat },
+    Time {
+        #[serde(default = "seconds")]
+        format: TimeFormat,
+    },
     Group {},
     Ignore {},
 }
@@ -121,7 +137,10 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Schema> {
                     RawBins::LogSquare => Bins::LogSquare,
                     RawBins::Quantile(count) if (2..=1024).contains(&count) => Bins::Quantile(count),
                     RawBins::Quantile(count) => {
-                        return Err(wrong(&format!("{key}.bins"), format!("expected 2 to 1024 quantile bins, got {count}")));
+                        return Err(wrong(
+                            &format!("{key}.bins"),
+                            format!("expected 2 to 1024 quantile bins, got {count}"),
+                        ));
                     }
                 };
                 (position(&column)?, FeatureKind::Numeric { bins })
@@ -167,7 +186,8 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Schema> {
         if !(2..=4).contains(&cross.len()) {
             return Err(wrong("crosses", format!("expected 2 to 4 features in a cross, got {}", cross.len())));
         }
-        let cross = cross.iter().map(|name| schema.feature(&format!("{place}: crosses"), name)).collect::<Result<_>>()?;
+        let cross =
+            cross.iter().map(|name| schema.feature(&format!("{place}: crosses"), name)).collect::<Result<_>>()?;
         schema.crosses.push(cross);
     }
     Ok(schema)
@@ -175,7 +195,9 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Schema> {
 
 fn own_column(field: &RawField) -> bool {
     match field {
-        RawField::Categorical { column, .. } | RawField::Numeric { column, .. } | RawField::Bag { column, .. } => column.is_none(),
+        RawField::Categorical { column, .. } | RawField::Numeric { column, .. } | RawField::Bag { column, .. } => {
+            column.is_none()
+        }
         _ => true,
     }
 }

@@ -1,0 +1,140 @@
+//! Bundle: schema, encoder, indexer, model and calibrator as one versioned artifact. What training leaves and serving
+//! takes; the only way between the two.
+//!
+//! A folder of three files (see `docs/formats.md`): `manifest.json`, readable by people; `encoder.bin`, everything that
+//! turns a row into slots and a logit into a probability, but for numbers in bulk; `weights.safetensors`, the numbers in
+//! bulk. The manifest holds the fingerprints of the other two: what was changed or cut is refused by name. A bundle holds
+//! no time and no place, so the same data, settings and seed give the same bytes.
+
+mod manifest;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Profile, Provenance};
+
+use super::base_rate::BaseRateModel;
+use super::calibration::Calibrator;
+use super::features::{Encoder, Indexer};
+use super::ftrl::FtrlModel;
+use super::schema::Schema;
+use super::{Predict, Slots};
+
+/// A finished model of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Model {
+    /// One logit for every row.
+    BaseRate(BaseRateModel),
+    /// Logistic regression.
+    Ftrl(FtrlModel),
+}
+
+/// The kinds of models, as `--model` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelKind {
+    /// The click rate of the training rows.
+    BaseRate,
+    /// Logistic regression learned by FTRL-Proximal.
+    Ftrl,
+    /// Deep & cross network, version 2.
+    Dcn,
+}
+
+impl ModelKind {
+    /// As `--model` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelKind::BaseRate => "base-rate",
+            ModelKind::Ftrl => "ftrl",
+            ModelKind::Dcn => "dcn",
+        }
+    }
+}
+
+impl std::fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Everything that turns a row into a probability.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// What it is and where it comes from.
+    pub manifest: Manifest,
+    /// Columns and features of the rows it takes.
+    pub schema: Schema,
+    /// Cells → codes.
+    pub encoder: Encoder,
+    /// Codes → slots.
+    pub indexer: Indexer,
+    /// Slots → logit.
+    pub model: Model,
+    /// Logit → probability.
+    pub calibrator: Calibrator,
+}
+
+/// What a bundle is put together from.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Columns and features of the rows it takes.
+    pub schema: Schema,
+    /// Cells → codes.
+    pub encoder: Encoder,
+    /// Codes → slots.
+    pub indexer: Indexer,
+    /// Slots → logit.
+    pub model: Model,
+    /// Logit → probability.
+    pub calibrator: Calibrator,
+}
+
+/// Buffers that one caller of [`Bundle::score`] reuses: a warm call allocates nothing.
+#[derive(Debug, Default)]
+pub struct ScoreScratch {
+    slots: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl Model {
+    /// Its kind.
+    pub fn kind(&self) -> ModelKind {
+        match self {
+            Model::BaseRate(_) => ModelKind::BaseRate,
+            Model::Ftrl(_) => ModelKind::Ftrl,
+        }
+    }
+}
+
+impl Predict for Model {
+    type Scratch = ();
+
+    fn predict(&self, slots: Slots<'_>, scratch: &mut Self::Scratch, logits: &mut [f32]) {
+        match self {
+            Model::BaseRate(model) => model.predict(slots, scratch, logits),
+            Model::Ftrl(model) => model.predict(slots, scratch, logits),
+        }
+    }
+}
+
+impl Bundle {
+    /// Logits of encoded rows, uncalibrated: `codes` are rows of [`Encoder::width`] codes, `logits` is cleared and filled.
+    pub fn logits<'s>(&self, codes: &[u32], scratch: &'s mut ScoreScratch) -> &'s [f32] {
+        self.indexer.index(codes, &mut scratch.slots);
+        let slots = Slots::new(self.indexer.layout().width(), &scratch.slots);
+        scratch.logits.clear();
+        scratch.logits.resize(slots.rows(), 0.0);
+        self.model.predict(slots, &mut (), &mut scratch.logits);
+        &scratch.logits
+    }
+
+    /// Calibrated probabilities of encoded rows, appended to `probabilities` in order.
+    ///
+    /// The bits of a row's probability depend on that row alone: a row scored in a file and the same row in a request
+    /// get the same number.
+    pub fn score(&self, codes: &[u32], scratch: &mut ScoreScratch, probabilities: &mut Vec<f64>) {
+        let logits = self.logits(codes, scratch);
+        probabilities.extend(logits.iter().map(|logit| self.calibrator.probability(*logit)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Bundle ↔ folder.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{FileEntry, MAGIC, OLDEST_READABLE};
+use super::{Bundle, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, Parts, Profile, Provenance};
+use crate::durable::{PartialFolder, write_bytes};
+use crate::error::{Error, Result};
+use crate::model::base_rate::BaseRateModel;
+use crate::model::calibration::Calibrator;
+use crate::model::codec;
+use crate::model::features::hash::{self, Fingerprint};
+use crate::model::features::indexer::Plan;
+use crate::model::features::{Encoder, Indexer};
+use crate::model::ftrl::FtrlModel;
+use crate::model::schema::Schema;
+
+const ENCODER_FILE: &str = "encoder.bin";
+const WEIGHTS_FILE: &str = "weights.safetensors";
+
+/// `encoder.bin`.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    schema_source: String,
+    encoder: Encoder,
+    plan: Plan,
+    calibrator: Calibrator,
+}
+
+/// A tensor to be written.
+struct Tensor<'a> {
+    shape: Vec<usize>,
+    dtype: Dtype,
+    bytes: &'a [u8],
+}
+
+impl Bundle {
+    /// Puts a bundle together; name and files of the manifest follow from the content.
+    pub fn new(parts: Parts, provenance: Provenance, profile: Profile, metrics: IndexMap<String, f64>) -> Bundle {
+        let Parts { schema, encoder, indexer, model, calibrator } = parts;
+        let kind = model.kind();
+        let manifest = Manifest {
+            magic: MAGIC.into(),
+            format: FORMAT_VERSION,
+            model: String::new(),
+            kind,
+            schema: schema.name.clone(),
+            schema_fingerprint: schema.fingerprint(),
+            hash_version: hash::VERSION,
+            provenance,
+            profile,
+            metrics,
+            files: IndexMap::new(),
+        };
+        let mut bundle = Bundle { manifest, schema, encoder, indexer, model, calibrator };
+        let files = bundle.files();
+        let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, fingerprint: Fingerprint::of(bytes) };
+        bundle.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
+        let content: String = bundle.manifest.files.values().map(|file| file.fingerprint.to_string()).collect();
+        let fingerprint = Fingerprint::of(content.as_bytes()).to_string();
+        bundle.manifest.model = format!("{kind}-{}", &fingerprint[..12]);
+        bundle
+    }
+
+    /// Writes the bundle to `folder`, whole or not at all. A bundle already there is replaced.
+    ///
+    /// # Errors
+    /// Config when something else stands there; io when it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let partial = PartialFolder::create(folder, MANIFEST_FILE)?;
+        for (name, bytes) in self.files() {
+            write_bytes(&partial.path().join(name), &bytes)?;
+        }
+        let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(|error| Error::Bug(error.to_string()))?;
+        write_bytes(&partial.path().join(MANIFEST_FILE), &manifest)?;
+        partial.commit()
+    }
+
+    /// Size in bytes of the files that hold the model.
+    pub fn size(&self) -> u64 {
+        self.manifest.files.values().map(|file| file.bytes).sum()
+    }
+
+    /// Reads and checks a bundle.
+    ///
+    /// # Errors
+    /// Io when files are missing; bundle when it is corrupted, of another version, or not a bundle at all.
+    pub fn open(folder: &Path) -> Result<Bundle> {
+        let name = folder.display().to_string();
+        let refuse = |message: String| Error::bundle(&name, message);
+        let manifest = Manifest::read(folder)?;
+        let mut contents = HashMap::new();
+        for (file, entry) in &manifest.files {
+            if file.contains(['/', '\\']) {
+                return Err(refuse(format!("{MANIFEST_FILE} names a file outside the bundle: {file:?}")));
+            }
+            let path = folder.join(file);
+            let bytes = fs::read(&path).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
+            if bytes.len() as u64 != entry.bytes {
+                return Err(refuse(format!("{file} is cut: expected {} bytes, got {}", entry.bytes, bytes.len())));
+            }
+            if Fingerprint::of(&bytes) != entry.fingerprint {
+                return Err(refuse(format!("{file} is corrupted: its content does not match {MANIFEST_FILE}")));
+            }
+            contents.insert(file.as_str(), bytes);
+        }
+        let file = |wanted: &str| {
+            contents.get(wanted).ok_or_else(|| refuse(format!("{MANIFEST_FILE} does not list {wanted}")))
+        };
+        let metadata: Metadata = codec::decode(file(ENCODER_FILE)?)
+            .map_err(|error| refuse(format!("{ENCODER_FILE} cannot be read: {error}")))?;
+        let schema = Schema::parse(&metadata.schema_source, &name)
+            .map_err(|error| refuse(format!("its schema cannot be read: {error}")))?;
+        if schema.fingerprint() != manifest.schema_fingerprint || metadata.encoder.schema() != schema.fingerprint() {
+            return Err(refuse("schema, encoder and manifest do not belong together".into()));
+        }
+        let tensors = SafeTensors::deserialize(file(WEIGHTS_FILE)?)
+            .map_err(|error| refuse(format!("{WEIGHTS_FILE} cannot be read: {error}")))?;
+        let weights = Weights { tensors, bundle: &name };
+        let indexer = Indexer::from_parts(metadata.plan, weights.vocabularies()?, &name)?;
+        let model = weights.model(manifest.kind, indexer.layout().table_rows)?;
+        Ok(Bundle { manifest, schema, encoder: metadata.encoder, indexer, model, calibrator: metadata.calibrator })
+    }
+
+    /// The bundle's files but for the manifest.
+    fn files(&self) -> [(&'static str, Vec<u8>); 2] {
+        let (plan, vocabularies) = self.indexer.parts();
+        let metadata = Metadata {
+            schema_source: self.schema.source.clone(),
+            encoder: self.encoder.clone(),
+            plan: plan.clone(),
+            calibrator: self.calibrator.clone(),
+        };
+        let mut tensors: Vec<(String, Tensor<'_>)> = Vec::new();
+        for (position, codes) in vocabularies.into_iter().enumerate() {
+            let bytes = bytemuck::cast_slice(codes);
+            tensors.push((
+                format!("vocabulary.{position}"),
+                Tensor { shape: vec![codes.len()], dtype: Dtype::U32, bytes },
+            ));
+        }
+        let mut weights = |name: &str, shape: Vec<usize>, values| {
+            let bytes = bytemuck::cast_slice::<f32, u8>(values);
+            tensors.push((name.into(), Tensor { shape, dtype: Dtype::F32, bytes }));
+        };
+        match &self.model {
+            Model::BaseRate(model) => weights("logit", vec![1], std::slice::from_ref(&model.logit)),
+            Model::Ftrl(model) => {
+                weights("weights", vec![model.weights.len()], &model.weights);
+                weights("bias", vec![1], std::slice::from_ref(&model.bias));
+            }
+        }
+        let views = tensors.iter().map(|(name, tensor)| {
+            let view = TensorView::new(tensor.dtype, tensor.shape.clone(), tensor.bytes);
+            (name.as_str(), view.expect("the bytes are those of the shape"))
+        });
+        let bytes = serialize(views, None).expect("tensors of known shapes serialize");
+        [(ENCODER_FILE, codec::encode(&metadata)), (WEIGHTS_FILE, bytes)]
+    }
+}
+
+impl Manifest {
+    /// Reads and checks the manifest alone.
+    ///
+    /// # Errors
+    /// Io when it is missing; bundle when it is none of ours or of a version this build cannot read.
+    pub fn read(folder: &Path) -> Result<Manifest> {
+        let name = folder.display().to_string();
+        let path = folder.join(MANIFEST_FILE);
+        if folder.is_dir() && !path.exists() {
+            return Err(Error::bundle(&name, format!("it is no bundle: it holds no {MANIFEST_FILE}")));
+        }
+        let text = fs::read(&path).map_err(Error::io(&path, "read"))?;
+        let value: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|error| Error::bundle(&name, format!("{MANIFEST_FILE} cannot be read: {error}")))?;
+        if value["magic"] != MAGIC {
+            return Err(Error::bundle(&name, format!("it is no bundle: {MANIFEST_FILE} does not say {MAGIC:?}")));
+        }
+        match value["format"].as_u64() {
+            Some(format) if (u64::from(OLDEST_READABLE)..=u64::from(FORMAT_VERSION)).contains(&format) => {}
+            format => {
+                let format = format.map_or("none".into(), |format| format.to_string());
+                let message = format!("expected format {OLDEST_READABLE} to {FORMAT_VERSION}, got {format}");
+                return Err(Error::bundle(&name, message));
+            }
+        }
+        let manifest: Manifest = serde_json::from_value(value)
+            .map_err(|error| Error::bundle(&name, format!("{MANIFEST_FILE} cannot be read: {error}")))?;
+        if manifest.hash_version != hash::VERSION {
+            let message =
+                format!("its codes are of hash version {}, expected {}", manifest.hash_version, hash::VERSION);
+            return Err(Error::bundle(&name, message));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Tensors of a bundle, looked up by name.
+struct Weights<'a> {
+    tensors: SafeTensors<'a>,
+    bundle: &'a str,
+}
+
+impl Weights<'_> {
+    fn vocabularies(&self) -> Result<Vec<Vec<u32>>> {
+        let count = self.tensors.names().iter().filter(|name| name.starts_with("vocabulary.")).count();
+        (0..count).map(|position| self.numbers(&format!("vocabulary.{position}"), Dtype::U32, None)).collect()
+    }
+
+    fn model(&self, kind: ModelKind, table_rows: usize) -> Result<Model> {
+        match kind {
+            ModelKind::BaseRate => Ok(Model::BaseRate(BaseRateModel { logit: self.one("logit")? })),
+            ModelKind::Ftrl => {
+                let weights = self.numbers("weights", Dtype::F32, Some(&[table_rows]))?;
+                Ok(Model::Ftrl(FtrlModel { weights, bias: self.one("bias")? }))
+            }
+            ModelKind::Dcn => Err(Error::bundle(self.bundle, "this build has no DCN")),
+        }
+    }
+
+    fn one(&self, name: &str) -> Result<f32> {
+        Ok(self.numbers(name, Dtype::F32, Some(&[1]))?[0])
+    }
+
+    /// The numbers of a tensor, which may lie unaligned in the file.
+    fn numbers<T: bytemuck::Pod>(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<Vec<T>> {
+        let refuse = |message: String| Error::bundle(self.bundle, message);
+        let tensor = self.tensors.tensor(name).map_err(|_| refuse(format!("{WEIGHTS_FILE} has no tensor {name:?}")))?;
+        if tensor.dtype() != dtype || shape.is_some_and(|shape| tensor.shape() != shape) {
+            let (got, shape) = (tensor.shape(), shape.unwrap_or(&[]));
+            return Err(refuse(format!(
+                "tensor {name:?}: expected {dtype:?} {shape:?}, got {:?} {got:?}",
+                tensor.dtype()
+            )));
+        }
+        Ok(bytemuck::pod_collect_to_vec(tensor.data()))
+    }
+}
