@@ -72,11 +72,12 @@ struct GroupedAuc {
 
 #[test]
 fn metrics_agree_with_scikit_learn() {
-    let golden: Golden = serde_json::from_str(include_str!("metrics.json")).unwrap();
+    let golden: Golden =
+        serde_json::from_str(include_str!("metrics.json")).expect("metrics.json is what the script wrote");
     assert_eq!(golden.cases.len(), 14);
     for case in &golden.cases {
-        let evaluation =
-            evaluate(&case.labels, &case.probabilities, case.weights.as_deref(), case.groups.as_deref()).unwrap();
+        let evaluation = evaluate(&case.labels, &case.probabilities, case.weights.as_deref(), case.groups.as_deref())
+            .expect("every case has rows");
         check_numbers(case, &evaluation);
         check_reliability(case, &evaluation);
         check_curves_and_thresholds(case, &evaluation);
@@ -145,7 +146,8 @@ fn check_groups(case: &Case, ours: &Evaluation) {
         assert_eq!((ours.grouped_auc, ours.grouped_ndcg), (None, None));
         return;
     };
-    let (ours_auc, expected) = (ours.grouped_auc.unwrap(), case.expected.grouped_auc.as_ref().unwrap());
+    let (ours_auc, expected) =
+        (ours.grouped_auc.expect("groups were given"), case.expected.grouped_auc.as_ref().expect("groups were given"));
     close_or_none(case, "grouped auc", ours_auc.auc, Some(expected.auc));
     close(case, "share skipped", ours_auc.share_skipped, expected.share_skipped);
     assert_eq!(
@@ -156,7 +158,7 @@ fn check_groups(case: &Case, ours: &Evaluation) {
     );
     let predictions = Predictions::new(&case.labels, &case.probabilities, case.weights.as_deref());
     let ranking = GroupedRanking::new(&predictions, groups);
-    let depths = case.expected.grouped_ndcg.as_ref().unwrap();
+    let depths = case.expected.grouped_ndcg.as_ref().expect("groups were given");
     assert_eq!(depths.len(), 3, "{}", case.name);
     for (&k, &expected) in depths {
         close_or_none(case, "ndcg", ranking.ndcg(k).ndcg, Some(expected));
