@@ -3,4 +3,5 @@ pub mod config;
 pub mod durable;
 pub mod error;
 pub mod kernels;
+pub mod metrics;
 pub mod model;
