@@ -3,5 +3,6 @@ pub mod config;
 pub mod durable;
 pub mod error;
 pub mod kernels;
+pub mod learn;
 pub mod metrics;
 pub mod model;
