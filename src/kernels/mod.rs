@@ -16,6 +16,7 @@
 //! the plain truth, and `tests.rs` runs one suite on each instruction set of the machine.
 #![allow(unsafe_code)]
 
+pub mod mapped;
 pub mod dispatch;
 mod dropout;
 pub mod gemm;

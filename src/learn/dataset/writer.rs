@@ -1,0 +1,245 @@
+//! Encoded rows → a folder of prepared data.
+//!
+//! The folder is filled under another name by the caller ([`crate::learn::prepare`]) and gets its own only when it is
+//! complete. Memory: one block.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
+};
+use arrow_ipc::MetadataVersion;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::manifest::{
+    BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord, part_name,
+};
+use super::{BLOCK_ROWS, part};
+use crate::error::{Error, Result};
+use crate::model::codec;
+use crate::model::features::Encoder;
+use crate::model::features::hash::{self, Fingerprint, FingerprintStream};
+use crate::model::row::Targets;
+use crate::model::schema::Schema;
+
+/// Blocks in one file: about four million rows, so that files stay easy to copy.
+const PART_BLOCKS: usize = 64;
+
+/// Encoded rows with their targets, column by column.
+#[derive(Debug, Default)]
+pub struct EncodedRows {
+    codes: Vec<u32>,
+    labels: Vec<u8>,
+    weights: Vec<f32>,
+    times: Vec<i64>,
+    groups: Vec<u64>,
+}
+
+impl EncodedRows {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Adds the row whose codes `encode` writes into `width` places; a row that cannot be encoded is not added.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn push<E>(
+        &mut self,
+        width: usize,
+        targets: Targets,
+        encode: impl FnOnce(&mut [u32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = self.codes.len();
+        self.codes.resize(before + width, 0);
+        if let Err(error) = encode(&mut self.codes[before..]) {
+            self.codes.truncate(before);
+            return Err(error);
+        }
+        self.labels.push(targets.label);
+        self.weights.push(targets.weight);
+        self.times.push(targets.time);
+        self.groups.push(targets.group);
+        Ok(())
+    }
+}
+
+/// Writes a folder of prepared data.
+pub struct DatasetWriter {
+    folder: PathBuf,
+    schema: Schema,
+    encoder: Encoder,
+    columns: SchemaRef,
+    part: Option<Part>,
+    parts: Vec<PartRecord>,
+    pending: EncodedRows,
+    clicks: u64,
+    fingerprint: FingerprintStream,
+}
+
+struct Part {
+    path: PathBuf,
+    writer: FileWriter<BufWriter<File>>,
+    blocks: usize,
+    rows: u64,
+}
+
+impl DatasetWriter {
+    /// Starts an empty set in an existing, empty folder.
+    pub fn new(folder: &Path, schema: &Schema, encoder: &Encoder) -> Self {
+        let mut fingerprint = Fingerprint::stream();
+        fingerprint.update(encoder.fingerprint().to_string().as_bytes());
+        DatasetWriter {
+            folder: folder.to_path_buf(),
+            schema: schema.clone(),
+            encoder: encoder.clone(),
+            columns: Arc::new(part::arrow_schema(schema, encoder.width())),
+            part: None,
+            parts: Vec::new(),
+            pending: EncodedRows::default(),
+            clicks: 0,
+            fingerprint,
+        }
+    }
+
+    /// Adds one row whose codes `encode` writes; full blocks go to disk.
+    ///
+    /// # Errors
+    /// Those of `encode` inside, when the row is not added; Io outside.
+    pub fn push<E>(
+        &mut self,
+        targets: Targets,
+        encode: impl FnOnce(&mut [u32]) -> Result<(), E>,
+    ) -> Result<Result<(), E>> {
+        let pushed = self.pending.push(self.encoder.width(), targets, encode);
+        if pushed.is_ok() && self.pending.rows() == BLOCK_ROWS {
+            self.write_block()?;
+        }
+        Ok(pushed)
+    }
+
+    /// Rows added so far.
+    pub fn rows(&self) -> u64 {
+        let open = self.part.as_ref().map_or(0, |part| part.rows);
+        self.parts.iter().map(|part| part.rows).sum::<u64>() + open + self.pending.rows() as u64
+    }
+
+    fn write_block(&mut self) -> Result<()> {
+        let block = std::mem::take(&mut self.pending);
+        self.pending.codes.reserve_exact(block.codes.len());
+        self.clicks += block.labels.iter().map(|label| *label as u64).sum::<u64>();
+        self.observe(&block);
+
+        let part = match &mut self.part {
+            Some(part) => part,
+            none => {
+                let path = self.folder.join(part_name(self.parts.len()));
+                let file = File::create_new(&path).map_err(Error::io(&path, "create"))?;
+                let options =
+                    IpcWriteOptions::try_new(64, false, MetadataVersion::V5).expect("64 is a legal alignment");
+                let writer = FileWriter::try_new_with_options(BufWriter::new(file), &self.columns, options);
+                let writer = writer.map_err(|error| write_error(&path, error))?;
+                none.insert(Part { path, writer, blocks: 0, rows: 0 })
+            }
+        };
+        part.rows += block.labels.len() as u64;
+        part.blocks += 1;
+        let batch = record_batch(&self.columns, &self.schema, self.encoder.width(), block);
+        part.writer.write(&batch).map_err(|error| write_error(&part.path, error))?;
+        if part.blocks == PART_BLOCKS {
+            self.finish_part()?;
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, block: &EncodedRows) {
+        self.fingerprint.update(&block.labels);
+        self.fingerprint.update(bytemuck::cast_slice(&block.codes));
+        if self.schema.weight.is_some() {
+            self.fingerprint.update(bytemuck::cast_slice(&block.weights));
+        }
+        if self.schema.time.is_some() {
+            self.fingerprint.update(bytemuck::cast_slice(&block.times));
+        }
+        if self.schema.group.is_some() {
+            self.fingerprint.update(bytemuck::cast_slice(&block.groups));
+        }
+    }
+
+    fn finish_part(&mut self) -> Result<()> {
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let Part { path, writer, rows, .. } = part;
+        let buffered = writer.into_inner().map_err(|error| write_error(&path, error))?;
+        let file = buffered.into_inner().map_err(|error| Error::io(&path, "write")(error.into_error()))?;
+        file.sync_all().map_err(Error::io(&path, "sync"))?;
+        let bytes = file.metadata().map_err(Error::io(&path, "read"))?.len();
+        self.parts.push(PartRecord { file: part_name(self.parts.len()), rows, bytes });
+        Ok(())
+    }
+
+    /// Writes what is pending, the encoder and the manifest; all files are on disk when it returns.
+    ///
+    /// # Errors
+    /// Io when something cannot be written.
+    pub fn finish(mut self, inputs: Vec<InputRecord>, bad_rows: BadRowsRecord) -> Result<Manifest> {
+        if self.pending.rows() > 0 {
+            self.write_block()?;
+        }
+        self.finish_part()?;
+        let manifest = Manifest {
+            format: FORMAT,
+            hash_version: hash::VERSION,
+            rows: self.rows(),
+            clicks: self.clicks,
+            width: self.encoder.width(),
+            data_fingerprint: self.fingerprint.finish(),
+            encoder_fingerprint: self.encoder.fingerprint(),
+            schema: SchemaRecord {
+                name: self.schema.name.clone(),
+                fingerprint: self.schema.fingerprint(),
+                source: self.schema.source.clone(),
+            },
+            parts: self.parts,
+            inputs,
+            bad_rows,
+        };
+        write_synced(&self.folder.join(ENCODER), &codec::encode(&self.encoder))?;
+        write_synced(&self.folder.join(MANIFEST), manifest.to_json().as_bytes())?;
+        Ok(manifest)
+    }
+}
+
+fn record_batch(columns: &SchemaRef, schema: &Schema, width: usize, block: EncodedRows) -> RecordBatch {
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(block.labels))];
+    if schema.weight.is_some() {
+        arrays.push(Arc::new(Float32Array::from(block.weights)));
+    }
+    if schema.time.is_some() {
+        arrays.push(Arc::new(Int64Array::from(block.times)));
+    }
+    if schema.group.is_some() {
+        arrays.push(Arc::new(UInt64Array::from(block.groups)));
+    }
+    let codes = Arc::new(UInt32Array::from(block.codes));
+    arrays.push(Arc::new(FixedSizeListArray::new(part::code_field(), width as i32, codes, None)));
+    RecordBatch::try_new(columns.clone(), arrays).expect("columns are built from the same schema")
+}
+
+fn write_error(path: &Path, error: ArrowError) -> Error {
+    match error {
+        ArrowError::IoError(_, source) => Error::io(path, "write")(source),
+        other => Error::Bug(format!("{}: {other}", path.display())),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    let mut file = File::create_new(path).map_err(Error::io(path, "create"))?;
+    file.write_all(bytes).map_err(Error::io(path, "write"))?;
+    file.sync_all().map_err(Error::io(path, "sync"))
+}
