@@ -16,11 +16,11 @@
 //! the plain truth, and `tests.rs` runs one suite on each instruction set of the machine.
 #![allow(unsafe_code)]
 
-pub mod mapped;
 pub mod dispatch;
 mod dropout;
 pub mod gemm;
 mod layers;
+pub mod mapped;
 mod matrix;
 mod norm;
 mod optimizers;

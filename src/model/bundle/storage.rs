@@ -44,6 +44,19 @@ struct Tensor<'a> {
 impl Bundle {
     /// Puts a bundle together; name and files of the manifest follow from the content.
     pub fn new(parts: Parts, provenance: Provenance, profile: Profile, metrics: IndexMap<String, f64>) -> Bundle {
+        let mut bundle = Bundle::draft(parts, provenance, profile);
+        bundle.manifest.metrics = metrics;
+        let files = bundle.files();
+        let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, fingerprint: Fingerprint::of(bytes) };
+        bundle.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
+        let content: String = bundle.manifest.files.values().map(|file| file.fingerprint.to_string()).collect();
+        let fingerprint = Fingerprint::of(content.as_bytes()).to_string();
+        bundle.manifest.model = format!("{}-{}", bundle.manifest.kind, &fingerprint[..12]);
+        bundle
+    }
+
+    /// A bundle that can score but has no name yet: for looks at a model that is still learning.
+    pub fn draft(parts: Parts, provenance: Provenance, profile: Profile) -> Bundle {
         let Parts { schema, encoder, indexer, model, calibrator } = parts;
         let kind = model.kind();
         let manifest = Manifest {
@@ -56,17 +69,10 @@ impl Bundle {
             hash_version: hash::VERSION,
             provenance,
             profile,
-            metrics,
+            metrics: IndexMap::new(),
             files: IndexMap::new(),
         };
-        let mut bundle = Bundle { manifest, schema, encoder, indexer, model, calibrator };
-        let files = bundle.files();
-        let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, fingerprint: Fingerprint::of(bytes) };
-        bundle.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
-        let content: String = bundle.manifest.files.values().map(|file| file.fingerprint.to_string()).collect();
-        let fingerprint = Fingerprint::of(content.as_bytes()).to_string();
-        bundle.manifest.model = format!("{kind}-{}", &fingerprint[..12]);
-        bundle
+        Bundle { manifest, schema, encoder, indexer, model, calibrator }
     }
 
     /// Writes the bundle to `folder`, whole or not at all. A bundle already there is replaced.

@@ -95,6 +95,11 @@ pub fn group_id(value: &[u8]) -> u64 {
     xxh3_64(value)
 }
 
+/// A number in [0, 1) drawn for `index` by `seed`: the same for everyone who asks, in any order.
+pub fn uniform(seed: u64, index: u64) -> f64 {
+    (mix(mix(seed ^ 0x756e_6966).wrapping_add(index)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
 /// 64 bits → a code that is never [`EMPTY_CODE`].
 #[inline]
 fn fold(hash: u64) -> u32 {

@@ -1,0 +1,478 @@
+//! Training rows, validation rows and settings → a calibrated bundle.
+//!
+//! ```text
+//! train ─▶ indexer ─▶ learner ─▶ looks at the validation rows ─▶ best model ─▶ calibrator (fitted on the same rows) ─▶ bundle
+//! ```
+//!
+//! One pass by default: click models overfit at the second. The progressive loss (predict, then learn) of the first pass
+//! is an honest estimate that costs nothing. The next batches are read and indexed by a thread of their own when more
+//! than one is lent; the order of the rows, and so every bit of the result, does not depend on it.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::Interrupt;
+use super::dataset::{BatchBuffer, Order, View};
+use super::evaluate;
+use super::settings::{ModelSettings, Settings};
+use crate::error::{Error, Result};
+use crate::kernels;
+use crate::metrics::{self, Predictions, losses};
+use crate::model::base_rate::BaseRateLearner;
+use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
+use crate::model::calibration::{self, Calibrator, Choice, Method};
+use crate::model::features::hash;
+use crate::model::features::{Indexer, IndexerBuilder};
+use crate::model::ftrl::FtrlLearner;
+use crate::model::{Batch, Learn, Slots, Threads};
+
+/// What to train on.
+#[derive(Debug, Clone)]
+pub struct Task<'a> {
+    /// Rows to learn from.
+    pub train: View<'a>,
+    /// Rows that decide early stopping and calibration; not in `train`.
+    pub valid: View<'a>,
+    /// How.
+    pub settings: Settings,
+    /// Seed of initial weights, order and dropout.
+    pub seed: u64,
+}
+
+/// A trained bundle and the story of its training.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// Ready to be written.
+    pub bundle: Bundle,
+    /// How it went.
+    pub record: TrainingRecord,
+}
+
+/// How a training run went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// Rows learned from, all passes together.
+    pub rows: u64,
+    /// Wall time in seconds of learning alone.
+    pub seconds: f64,
+    /// Log loss in nats along the way.
+    pub curve: Vec<CurvePoint>,
+    /// Which look at the validation rows was the best, from 1.
+    pub best_look: usize,
+    /// Whether training stopped before its last pass ended.
+    pub stopped_early: bool,
+}
+
+/// One point of a training curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Rows learned from so far.
+    pub rows: u64,
+    /// Mean log loss in nats of the rows since the last point, each predicted before it was learned from.
+    pub progressive_log_loss: f64,
+    /// Log loss in nats on the validation rows, where they were looked at.
+    pub valid_log_loss: Option<f64>,
+}
+
+/// How far training is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Rows learned from so far.
+    pub rows: u64,
+    /// Rows of all passes.
+    pub total_rows: u64,
+    /// Mean progressive log loss in nats since the last report.
+    pub log_loss: f64,
+    /// Latest log loss in nats on the validation rows.
+    pub valid_log_loss: Option<f64>,
+}
+
+/// Trains, calibrates and describes a model.
+///
+/// # Errors
+/// Data when there are no rows or only one class; config when settings do not fit the rows; interrupted.
+pub fn train(
+    task: &Task<'_>,
+    threads: Threads<'_>,
+    on_progress: &mut dyn FnMut(Progress),
+    interrupt: &Interrupt,
+) -> Result<Trained> {
+    let clicks = check_labels(&task.train, "training")?;
+    let dataset = task.train.dataset();
+    let indexer = learn_indexer(task, threads, interrupt)?;
+    let parts = |model: Model| Parts {
+        schema: dataset.schema().clone(),
+        encoder: dataset.encoder().clone(),
+        indexer: indexer.clone(),
+        model,
+        calibrator: Calibrator::identity(),
+    };
+    let provenance = Provenance {
+        pctr: env!("CARGO_PKG_VERSION").into(),
+        seed: task.seed,
+        data: dataset.fingerprint(),
+        settings: serde_json::to_value(&task.settings).map_err(|error| Error::Bug(error.to_string()))?,
+        isa: kernels::isa().name().into(),
+    };
+    let profile = Profile {
+        rows: task.train.rows() as u64,
+        clicks,
+        passes: task.settings.training.passes,
+        progressive_log_loss: f64::NAN,
+        table_rows: indexer.layout().table_rows as u64,
+        calibration: Choice { method: Method::Identity, rows: 0, losses: Vec::new() },
+        score_quantiles: Vec::new(),
+    };
+    let draft = |model| Bundle::draft(parts(model), provenance.clone(), profile.clone());
+    let mut run = Run { task, indexer: &indexer, threads, interrupt, on_progress, draft: &draft };
+    let outcome = match &task.settings.model {
+        ModelSettings::BaseRate {} => run.learn(BaseRateLearner::default(), Model::BaseRate)?,
+        ModelSettings::Ftrl(config) => run.learn(FtrlLearner::new(config, indexer.layout().table_rows), Model::Ftrl)?,
+    };
+    finish(task, outcome, provenance, profile, threads, interrupt)
+}
+
+/// The best model of a run, not yet calibrated.
+struct Outcome {
+    bundle: Bundle,
+    logits: Vec<f32>,
+    first_pass_loss: f64,
+    record: TrainingRecord,
+}
+
+/// What stays the same during a run.
+struct Run<'r, 'a> {
+    task: &'r Task<'a>,
+    indexer: &'r Indexer,
+    threads: Threads<'r>,
+    interrupt: &'r Interrupt,
+    on_progress: &'r mut dyn FnMut(Progress),
+    draft: &'r dyn Fn(Model) -> Bundle,
+}
+
+/// The best look so far.
+struct Best {
+    look: usize,
+    loss: f64,
+    bundle: Bundle,
+    logits: Vec<f32>,
+}
+
+impl Run<'_, '_> {
+    fn learn<L: Learn>(&mut self, mut learner: L, wrap: impl Fn(L::Frozen) -> Model) -> Result<Outcome> {
+        let (task, settings) = (self.task, &self.task.settings.training);
+        let rows_a_pass = task.train.rows() as u64;
+        let steps_a_pass = rows_a_pass.div_ceil(settings.batch_rows as u64);
+        let total_rows = rows_a_pass * u64::from(settings.passes);
+        let looks_a_pass = u64::from(settings.checks_per_pass).min(steps_a_pass);
+        let report_every = (steps_a_pass / 100).max(1);
+
+        let started = Instant::now();
+        let (mut step, mut rows, mut first_pass_loss) = (0_u64, 0_u64, 0.0);
+        let mut plateau = Plateau::new(settings.patience, settings.plateau_patience, settings.plateau_factor);
+        let mut window = (0.0, 0.0);
+        let mut curve: Vec<CurvePoint> = Vec::new();
+        let mut best: Option<Best> = None;
+        let mut looks = 0;
+        let valid_labels = task.valid.labels();
+        let valid_weights = task.valid.weights();
+        for pass in 0..u64::from(settings.passes) {
+            let order = match settings.shuffle {
+                true => Order::Shuffled { seed: task.seed, pass },
+                false => Order::InOrder,
+            };
+            let mut step_of_pass = 0;
+            let stopped = feed(task, self.indexer, order, self.threads, &mut |batch: &IndexedBatch| {
+                self.interrupt.check()?;
+                let loss = learner.learn(&batch.view(self.indexer), plateau.rate, self.threads);
+                if !loss.is_finite() {
+                    let message =
+                        format!("the loss became {loss} at row {rows} of pass {pass}: lower the learning rate");
+                    return Err(Error::config("training", "diverged", message));
+                }
+                let weight = batch.weight();
+                step += 1;
+                step_of_pass += 1;
+                rows += batch.read_rows;
+                first_pass_loss += if pass == 0 { loss } else { 0.0 };
+                window = (window.0 + loss, window.1 + weight);
+                let look_due =
+                    step_of_pass * looks_a_pass / steps_a_pass > (step_of_pass - 1) * looks_a_pass / steps_a_pass;
+                if !look_due && step % report_every != 0 {
+                    return Ok(Flow::GoOn);
+                }
+                let mut valid_log_loss = None;
+                if look_due && task.valid.rows() > 0 {
+                    looks += 1;
+                    let bundle = (self.draft)(wrap(learner.freeze()));
+                    let logits = evaluate::logits(&bundle, &task.valid, self.threads, self.interrupt)?;
+                    let loss = loss_of(&logits, &valid_labels, valid_weights.as_deref(), settings.kept_negatives);
+                    valid_log_loss = Some(loss);
+                    if best.as_ref().is_none_or(|best| loss < best.loss) {
+                        best = Some(Best { look: looks, loss, bundle, logits });
+                    }
+                }
+                let log_loss = window.0 / f64::max(window.1, f64::MIN_POSITIVE);
+                curve.push(CurvePoint { rows, progressive_log_loss: log_loss, valid_log_loss });
+                let latest = curve.iter().rev().find_map(|point| point.valid_log_loss);
+                (self.on_progress)(Progress { rows, total_rows, log_loss, valid_log_loss: latest });
+                window = (0.0, 0.0);
+                match valid_log_loss.map(|loss| plateau.look(loss)) {
+                    Some(Verdict::Stop) => Ok(Flow::Stop),
+                    _ => Ok(Flow::GoOn),
+                }
+            })?;
+            if stopped {
+                break;
+            }
+        }
+        let best = best.unwrap_or_else(|| Best {
+            look: 0,
+            loss: f64::NAN,
+            bundle: (self.draft)(wrap(learner.freeze())),
+            logits: Vec::new(),
+        });
+        let record = TrainingRecord {
+            rows,
+            seconds: started.elapsed().as_secs_f64(),
+            stopped_early: rows < total_rows,
+            best_look: best.look,
+            curve,
+        };
+        Ok(Outcome { bundle: best.bundle, logits: best.logits, first_pass_loss, record })
+    }
+}
+
+/// Calibrates on the validation rows and completes the manifest.
+fn finish(
+    task: &Task<'_>,
+    outcome: Outcome,
+    provenance: Provenance,
+    profile: Profile,
+    threads: Threads<'_>,
+    interrupt: &Interrupt,
+) -> Result<Trained> {
+    let training = &task.settings.training;
+    let labels = task.valid.labels();
+    let (calibrator, choice) =
+        calibration::fit(&training.calibration, &outcome.logits, &labels, training.kept_negatives)?;
+    let Bundle { schema, encoder, indexer, model, .. } = outcome.bundle;
+    let parts = Parts { schema, encoder, indexer, model, calibrator };
+    let mut bundle = Bundle::draft(parts.clone(), provenance.clone(), profile.clone());
+    let probabilities = evaluate::probabilities(&bundle, &task.valid, threads, interrupt)?;
+    let evaluation =
+        metrics::evaluate(&labels, &probabilities, task.valid.weights().as_deref(), task.valid.groups().as_deref());
+    let mut sorted = probabilities;
+    sorted.sort_unstable_by(f64::total_cmp);
+    let quantile = |part: usize| sorted.get(part * sorted.len().saturating_sub(1) / 20).copied();
+    let profile = Profile {
+        progressive_log_loss: outcome.first_pass_loss / weight_of(&task.train).max(f64::MIN_POSITIVE),
+        calibration: choice,
+        score_quantiles: (0..=20).filter_map(quantile).collect(),
+        ..profile
+    };
+    let mut named = indexmap::IndexMap::new();
+    if let Some(evaluation) = evaluation {
+        named.insert("valid_log_loss".to_owned(), evaluation.log_loss);
+        evaluation.auc.map(|auc| named.insert("valid_auc".to_owned(), auc));
+        evaluation.pcoc.map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
+    }
+    bundle = Bundle::new(parts, provenance, profile, named);
+    Ok(Trained { bundle, record: outcome.record })
+}
+
+/// Learns which slot each code gets; counts all training rows when the mode needs it.
+fn learn_indexer(task: &Task<'_>, threads: Threads<'_>, interrupt: &Interrupt) -> Result<Indexer> {
+    let mut builder = IndexerBuilder::new(&task.settings.features, task.train.dataset().encoder())?;
+    if builder.counts() {
+        for piece in task.train.pieces() {
+            interrupt.check()?;
+            builder.count(piece.codes, threads);
+        }
+    }
+    Ok(builder.finish())
+}
+
+/// Number of clicks; an error when there is nothing to learn from.
+fn check_labels(view: &View<'_>, what: &str) -> Result<u64> {
+    let clicks: u64 = view.pieces().map(|piece| piece.labels.iter().map(|label| u64::from(*label)).sum::<u64>()).sum();
+    let rows = view.rows() as u64;
+    let place = view.dataset().folder().display().to_string();
+    match clicks {
+        _ if rows == 0 => Err(Error::data(place, format!("expected {what} rows, got none"))),
+        0 => Err(Error::data(
+            place,
+            format!("expected clicks among {rows} {what} rows, got none: there is nothing to learn"),
+        )),
+        clicks if clicks == rows => {
+            Err(Error::data(place, format!("expected some of {rows} {what} rows without a click, got only clicks")))
+        }
+        clicks => Ok(clicks),
+    }
+}
+
+fn weight_of(view: &View<'_>) -> f64 {
+    view.weights().map_or(view.rows() as f64, |weights| weights.iter().map(|weight| f64::from(*weight)).sum())
+}
+
+/// Log loss in nats of uncalibrated logits, after undoing negative sampling.
+fn loss_of(logits: &[f32], labels: &[u8], weights: Option<&[f32]>, kept_negatives: f64) -> f64 {
+    let calibrator = Calibrator { log_kept_negatives: kept_negatives.ln(), ..Calibrator::identity() };
+    let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
+    losses::log_loss(&Predictions::new(labels, &probabilities, weights)).unwrap_or(f64::NAN)
+}
+
+/// Decides from one look at the validation rows to the next.
+struct Plateau {
+    rate: f32,
+    best: f64,
+    looks_since_best: u32,
+    looks_since_drop: u32,
+    patience: u32,
+    plateau_patience: u32,
+    factor: f32,
+}
+
+enum Verdict {
+    GoOn,
+    Stop,
+}
+
+impl Plateau {
+    fn new(patience: u32, plateau_patience: u32, factor: f32) -> Self {
+        let best = f64::INFINITY;
+        Plateau { rate: 1.0, best, looks_since_best: 0, looks_since_drop: 0, patience, plateau_patience, factor }
+    }
+
+    fn look(&mut self, loss: f64) -> Verdict {
+        if loss < self.best {
+            (self.best, self.looks_since_best, self.looks_since_drop) = (loss, 0, 0);
+            return Verdict::GoOn;
+        }
+        self.looks_since_best += 1;
+        self.looks_since_drop += 1;
+        if self.plateau_patience > 0 && self.looks_since_drop >= self.plateau_patience {
+            self.rate *= self.factor;
+            self.looks_since_drop = 0;
+        }
+        match self.patience > 0 && self.looks_since_best >= self.patience {
+            true => Verdict::Stop,
+            false => Verdict::GoOn,
+        }
+    }
+}
+
+enum Flow {
+    GoOn,
+    Stop,
+}
+
+/// A batch with its slots. Buffers go round and are reused.
+#[derive(Default)]
+struct IndexedBatch {
+    buffer: BatchBuffer,
+    slots: Vec<u32>,
+    /// Rows read for it, before negatives were dropped.
+    read_rows: u64,
+}
+
+impl IndexedBatch {
+    fn view(&self, indexer: &Indexer) -> Batch<'_> {
+        let slots = Slots::new(indexer.layout().width(), &self.slots);
+        Batch { slots, labels: &self.buffer.labels, weights: self.buffer.weights() }
+    }
+
+    fn weight(&self) -> f64 {
+        let weights = self.buffer.weights();
+        weights.map_or(self.buffer.labels.len() as f64, |weights| weights.iter().map(|w| f64::from(*w)).sum())
+    }
+
+    /// Drops all but a share of the rows without a click, by a draw that depends on seed and row alone.
+    fn keep_negatives(&mut self, share: f64, seed: u64, width: usize) {
+        let BatchBuffer { rows, codes, labels, weights } = &mut self.buffer;
+        let mut kept = 0;
+        for row in 0..rows.len() {
+            if labels[row] == 0.0 && hash::uniform(seed, rows[row] as u64) >= share {
+                continue;
+            }
+            rows[kept] = rows[row];
+            labels[kept] = labels[row];
+            codes.copy_within(row * width..(row + 1) * width, kept * width);
+            if !weights.is_empty() {
+                weights[kept] = weights[row];
+            }
+            kept += 1;
+        }
+        rows.truncate(kept);
+        labels.truncate(kept);
+        codes.truncate(kept * width);
+        weights.truncate(kept);
+    }
+}
+
+/// Runs one pass, batch by batch; `true` when `work` asked to stop. With more than one thread lent, one reads ahead.
+fn feed(
+    task: &Task<'_>,
+    indexer: &Indexer,
+    order: Order,
+    threads: Threads<'_>,
+    work: &mut dyn FnMut(&IndexedBatch) -> Result<Flow>,
+) -> Result<bool> {
+    let settings = &task.settings.training;
+    let mut batches = task.train.batches(settings.batch_rows, order);
+    let width = task.train.dataset().width();
+    let mut next = move |batch: &mut IndexedBatch| {
+        if !batches.next(&mut batch.buffer) {
+            return false;
+        }
+        batch.read_rows = batch.buffer.labels.len() as u64;
+        if settings.kept_negatives < 1.0 {
+            batch.keep_negatives(settings.kept_negatives, task.seed, width);
+        }
+        indexer.index(&batch.buffer.codes, &mut batch.slots);
+        true
+    };
+    if threads.count() == 1 {
+        let mut batch = IndexedBatch::default();
+        while next(&mut batch) {
+            if let Flow::Stop = work(&batch)? {
+                return Ok(true);
+            }
+        }
+        return Ok(false);
+    }
+    const AHEAD: usize = 2;
+    let (full, filled): (SyncSender<IndexedBatch>, Receiver<IndexedBatch>) = sync_channel(AHEAD);
+    let (empty, returned) = sync_channel(AHEAD + 1);
+    for _ in 0..=AHEAD {
+        empty.send(IndexedBatch::default()).expect("both ends are here");
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Ends when there are no more rows, or when the other end has hung up.
+            while let Ok(mut batch) = returned.recv() {
+                if !next(&mut batch) || full.send(batch).is_err() {
+                    break;
+                }
+            }
+        });
+        while let Ok(batch) = filled.recv() {
+            let flow = work(&batch);
+            let _ = empty.send(batch);
+            match flow {
+                Ok(Flow::GoOn) => {}
+                Ok(Flow::Stop) => {
+                    drop((filled, empty));
+                    return Ok(true);
+                }
+                Err(error) => {
+                    drop((filled, empty));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(false)
+    })
+}
