@@ -1,0 +1,136 @@
+//! The command line: one file a verb. Results go to standard output, progress and logs to standard error.
+
+mod evaluate;
+mod generate;
+mod machine;
+mod progress;
+mod rows;
+mod score;
+mod train;
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::learn::Interrupt;
+use crate::model::schema::Schema;
+
+/// Ad click-through-rate prediction: click logs in, calibrated click probabilities behind a bid endpoint out.
+#[derive(Debug, Parser)]
+#[command(name = "pctr", version, max_term_width = 120, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// No progress and no notes on standard error; errors are still told.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 2 usage or config, 3 data, 4 input/output, 5 bundle refused, 70 our bug, 130 interrupted.
+Start with: pctr quickstart";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write an ad log with known true click probabilities.
+    Generate(generate::GenerateArgs),
+    /// Train a model and write it as a bundle.
+    Train(train::TrainArgs),
+    /// Write one calibrated probability for each row of a log.
+    Score(score::ScoreArgs),
+    /// Judge a bundle on labeled rows.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Say what this machine offers and how fast it is.
+    Machine(machine::MachineArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every verb may use.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Context {
+    /// Set by Ctrl-C.
+    pub(crate) interrupt: Interrupt,
+    /// Whether to keep standard error silent.
+    pub(crate) quiet: bool,
+}
+
+impl Context {
+    /// Tells people something on standard error, unless they asked for quiet.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Carries out one command.
+///
+/// # Errors
+/// Whatever went wrong; its kind is the exit code.
+pub fn run(cli: Cli) -> Result<()> {
+    let context = Context { quiet: cli.quiet, ..Context::default() };
+    let interrupt = context.interrupt.clone();
+    // The first Ctrl-C asks for a clean end, the second one ends at once.
+    ctrlc::set_handler(move || match interrupt.check() {
+        Ok(()) => interrupt.set(),
+        Err(_) => std::process::exit(i32::from(crate::error::Kind::Interrupted.exit_code())),
+    })
+    .map_err(|error| Error::Bug(format!("cannot listen for Ctrl-C: {error}")))?;
+    start_logs(cli.quiet);
+    match cli.verb {
+        Verb::Generate(args) => args.run(&context),
+        Verb::Train(args) => args.run(&context),
+        Verb::Score(args) => args.run(&context),
+        Verb::Evaluate(args) => args.run(&context),
+        Verb::Machine(args) => args.run(&context),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "pctr", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// Tells an error on standard error.
+pub fn report(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "pctr: {error}");
+}
+
+/// Logs go to standard error; `PCTR_LOG` chooses what is logged, as in `PCTR_LOG=debug`.
+fn start_logs(quiet: bool) {
+    let default = if quiet { "error" } else { "info" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PCTR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// A schema by preset name or file.
+pub(crate) fn schema(name_or_path: &str) -> Result<Schema> {
+    Schema::resolve(name_or_path, |path| {
+        std::fs::read_to_string(path).map_err(Error::io(Path::new(path), "read"))
+    })
+}
+
+/// A pool of `threads` threads; 0 takes one for each core.
+pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::config("--threads", threads.to_string(), error.to_string()))
+}
+
+/// Writes a result to standard output. A reader that has gone away is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io(Path::new("standard output"), "write")(error))
+        }
+        _ => Ok(()),
+    }
+}
