@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod evaluate;
+pub mod generate;
 mod interrupt;
 pub mod settings;
 pub mod split;
