@@ -10,13 +10,7 @@ use baselines::{Baseline, Dense, LinfaLogistic, SmartcoreBoost, SmartcoreForest}
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::SplitMix64;
 
-const SIZES: [(usize, usize); 5] = [
-    (10_000, 64),
-    (20_000, 64),
-    (50_000, 64),
-    (20_000, 256),
-    (50_000, 256),
-];
+const SIZES: [(usize, usize); 5] = [(10_000, 64), (20_000, 64), (50_000, 64), (20_000, 256), (50_000, 256)];
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,10 +20,7 @@ fn main() -> std::io::Result<()> {
         _ => SIZES.to_vec(),
     };
     let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "kind,columns_are,rows,columns,rows_used,fit_seconds,predict_seconds,report"
-    )?;
+    writeln!(out, "kind,columns_are,rows,columns,rows_used,fit_seconds,predict_seconds,report")?;
     for (rows, columns) in sizes {
         for continuous in [false, true] {
             let (train, labels) = generated(rows, columns, continuous);
@@ -42,9 +33,7 @@ fn main() -> std::io::Result<()> {
                     continue;
                 }
                 let start = Instant::now();
-                let fitted = baseline
-                    .fit(&train, &labels, 1)
-                    .map_err(std::io::Error::other)?;
+                let fitted = baseline.fit(&train, &labels, 1).map_err(std::io::Error::other)?;
                 let fit = start.elapsed().as_secs_f64();
                 let start = Instant::now();
                 fitted.predict(&train).map_err(std::io::Error::other)?;
@@ -52,10 +41,7 @@ fn main() -> std::io::Result<()> {
                 let columns_are = if continuous { "continuous" } else { "counts" };
                 let (kind, report) = (baseline.kind(), fitted.report());
                 let used = report.rows_used;
-                writeln!(
-                    out,
-                    "{kind},{columns_are},{rows},{columns},{used},{fit:.2},{predict:.2},\"{report}\""
-                )?;
+                writeln!(out, "{kind},{columns_are},{rows},{columns},{used},{fit:.2},{predict:.2},\"{report}\"")?;
             }
         }
     }
@@ -79,8 +65,5 @@ fn generated(rows: usize, columns: usize, continuous: bool) -> (Dense, Vec<u8>) 
         }
         labels.push(u8::from(unit() < 0.05 + 0.05 * row[0].min(4.0)));
     }
-    (
-        Dense::new(rows, columns, values).expect("generated values fit"),
-        labels,
-    )
+    (Dense::new(rows, columns, values).expect("generated values fit"), labels)
 }

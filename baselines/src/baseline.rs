@@ -51,11 +51,7 @@ impl Baseline {
         };
         let limit = cell_limit / FEWEST_ROWS;
         if columns > limit {
-            return Err(BaselineError::TooWide {
-                kind: self.kind(),
-                columns,
-                limit,
-            });
+            return Err(BaselineError::TooWide { kind: self.kind(), columns, limit });
         }
         Ok(row_limit.min(cell_limit / columns.max(1)))
     }
@@ -70,16 +66,10 @@ impl Baseline {
     /// of a constant would be the base rate, which pctr has), a matrix too wide, or a failure of the library.
     pub fn fit(&self, train: &Dense, labels: &[u8], seed: u64) -> Result<Fitted, BaselineError> {
         if labels.len() != train.rows() {
-            return Err(BaselineError::LabelCount {
-                rows: train.rows(),
-                labels: labels.len(),
-            });
+            return Err(BaselineError::LabelCount { rows: train.rows(), labels: labels.len() });
         }
         if let Some(row) = labels.iter().position(|&label| label > 1) {
-            return Err(BaselineError::Label {
-                row,
-                label: labels[row],
-            });
+            return Err(BaselineError::Label { row, label: labels[row] });
         }
         let limit = self.row_limit(train.columns())?;
         let (rows, labels) = if train.rows() > limit {
@@ -91,20 +81,12 @@ impl Baseline {
         };
         let clicks = labels.iter().filter(|&&label| label == 1).count();
         if clicks == 0 || clicks == labels.len() {
-            return Err(BaselineError::OneClass {
-                kind: self.kind(),
-                rows: labels.len(),
-                clicks,
-            });
+            return Err(BaselineError::OneClass { kind: self.kind(), rows: labels.len(), clicks });
         }
         let model = match self {
             Self::LinfaLogistic(settings) => Model::Logistic(settings.fit(&rows, &labels)?),
-            Self::SmartcoreForest(settings) => {
-                Model::Forest(settings.fit(&rows, &labels, model_seed(seed))?)
-            }
-            Self::SmartcoreBoost(settings) => {
-                Model::Boost(settings.fit(&rows, &labels, model_seed(seed))?)
-            }
+            Self::SmartcoreForest(settings) => Model::Forest(settings.fit(&rows, &labels, model_seed(seed))?),
+            Self::SmartcoreBoost(settings) => Model::Boost(settings.fit(&rows, &labels, model_seed(seed))?),
         };
         let convergence = match &model {
             Model::Logistic(fitted) => Some(fitted.convergence()),
@@ -119,12 +101,7 @@ impl Baseline {
             seed,
             convergence,
         };
-        Ok(Fitted {
-            kind: self.kind(),
-            columns: train.columns(),
-            model,
-            report,
-        })
+        Ok(Fitted { kind: self.kind(), columns: train.columns(), model, report })
     }
 }
 
@@ -152,11 +129,7 @@ impl Fitted {
     pub fn predict(&self, rows: &Dense) -> Result<Vec<f64>, BaselineError> {
         if rows.columns() != self.columns {
             let (kind, expected, got) = (self.kind, self.columns, rows.columns());
-            return Err(BaselineError::Columns {
-                kind,
-                expected,
-                got,
-            });
+            return Err(BaselineError::Columns { kind, expected, got });
         }
         match &self.model {
             Model::Logistic(fitted) => Ok(fitted.predict(rows)),
@@ -201,11 +174,7 @@ impl fmt::Display for FitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: learned from ", self.kind)?;
         match self.is_sampled() {
-            true => write!(
-                f,
-                "a sample of {} of {} rows",
-                self.rows_used, self.rows_offered
-            )?,
+            true => write!(f, "a sample of {} of {} rows", self.rows_used, self.rows_offered)?,
             false => write!(f, "all {} rows", self.rows_used)?,
         }
         write!(f, " × {} columns", self.columns)?;

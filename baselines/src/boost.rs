@@ -84,12 +84,7 @@ impl SmartcoreBoost {
     }
 
     /// Grows the trees, each on the residuals of those before. Labels hold both classes, one label a row.
-    pub(crate) fn fit(
-        &self,
-        train: &Dense,
-        labels: &[u8],
-        seed: u64,
-    ) -> Result<FittedBoost, BaselineError> {
+    pub(crate) fn fit(&self, train: &Dense, labels: &[u8], seed: u64) -> Result<FittedBoost, BaselineError> {
         let click_rate = click_rate(labels);
         let parameters = XGRegressorParameters::default()
             .with_n_estimators(self.0.rounds)
@@ -101,20 +96,12 @@ impl SmartcoreBoost {
             .with_base_score(click_rate)
             .with_seed(seed);
         // Column-major: a split reads one column.
-        let records = DenseMatrix::new(
-            train.rows(),
-            train.columns(),
-            train.column_major::<f32>(),
-            true,
-        )
-        .map_err(|error| BaselineError::library(KIND, error))?;
-        let targets = labels.iter().map(|&label| f64::from(label)).collect();
-        let trees = XGRegressor::fit(&records, &targets, parameters)
+        let records = DenseMatrix::new(train.rows(), train.columns(), train.column_major::<f32>(), true)
             .map_err(|error| BaselineError::library(KIND, error))?;
-        Ok(FittedBoost {
-            trees,
-            range: ProbabilityRange::around(click_rate),
-        })
+        let targets = labels.iter().map(|&label| f64::from(label)).collect();
+        let trees =
+            XGRegressor::fit(&records, &targets, parameters).map_err(|error| BaselineError::library(KIND, error))?;
+        Ok(FittedBoost { trees, range: ProbabilityRange::around(click_rate) })
     }
 }
 
@@ -131,19 +118,10 @@ impl FittedBoost {
         const BATCH_ROWS: usize = 4_096;
         let mut probabilities = Vec::with_capacity(rows.rows());
         for batch in rows.values().chunks(BATCH_ROWS * rows.columns()) {
-            let scores = DenseMatrix::new(
-                batch.len() / rows.columns(),
-                rows.columns(),
-                batch.to_vec(),
-                false,
-            )
-            .and_then(|records| self.trees.predict(&records))
-            .map_err(|error| BaselineError::library(KIND, error))?;
-            probabilities.extend(
-                scores
-                    .into_iter()
-                    .map(|score| self.range.clip(f64::from(score))),
-            );
+            let scores = DenseMatrix::new(batch.len() / rows.columns(), rows.columns(), batch.to_vec(), false)
+                .and_then(|records| self.trees.predict(&records))
+                .map_err(|error| BaselineError::library(KIND, error))?;
+            probabilities.extend(scores.into_iter().map(|score| self.range.clip(f64::from(score))));
         }
         Ok(probabilities)
     }

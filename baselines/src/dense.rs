@@ -27,26 +27,13 @@ impl Dense {
             None => Some("fewer cells than the memory can count".to_string()),
         };
         if let Some(expected) = expected {
-            return Err(BaselineError::Shape {
-                rows,
-                columns,
-                expected,
-                got: values.len(),
-            });
+            return Err(BaselineError::Shape { rows, columns, expected, got: values.len() });
         }
         if let Some(cell) = values.iter().position(|value| !value.is_finite()) {
             let (row, column) = (cell / columns, cell % columns);
-            return Err(BaselineError::NotFinite {
-                row,
-                column,
-                value: values[cell],
-            });
+            return Err(BaselineError::NotFinite { row, column, value: values[cell] });
         }
-        Ok(Self {
-            rows,
-            columns,
-            values,
-        })
+        Ok(Self { rows, columns, values })
     }
 
     /// Number of rows.
@@ -78,11 +65,7 @@ impl Dense {
         for &row in rows {
             values.extend_from_slice(&self.values[row * self.columns..(row + 1) * self.columns]);
         }
-        Self {
-            rows: rows.len(),
-            columns: self.columns,
-            values,
-        }
+        Self { rows: rows.len(), columns: self.columns, values }
     }
 
     /// The values column by column: value (r, c) at `c * rows + r`.
@@ -95,8 +78,7 @@ impl Dense {
             for first_column in (0..self.columns).step_by(TILE) {
                 for row in first_row..(first_row + TILE).min(self.rows) {
                     for column in first_column..(first_column + TILE).min(self.columns) {
-                        columns[column * self.rows + row] =
-                            T::from(self.values[row * self.columns + column]);
+                        columns[column * self.rows + row] = T::from(self.values[row * self.columns + column]);
                     }
                 }
             }
@@ -111,15 +93,9 @@ mod tests {
 
     #[test]
     fn a_wrong_shape_names_both_sides() {
-        let message = |rows, columns, values: usize| {
-            Dense::new(rows, columns, vec![0.0; values])
-                .unwrap_err()
-                .to_string()
-        };
-        assert_eq!(
-            message(2, 3, 5),
-            "dense matrix of 2 rows × 3 columns: expected 6, got 5 values"
-        );
+        let message =
+            |rows, columns, values: usize| Dense::new(rows, columns, vec![0.0; values]).unwrap_err().to_string();
+        assert_eq!(message(2, 3, 5), "dense matrix of 2 rows × 3 columns: expected 6, got 5 values");
         assert!(message(2, 0, 0).contains("at least one column"));
         assert!(message(usize::MAX, 2, 4).contains("fewer cells"));
     }

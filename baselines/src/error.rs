@@ -19,9 +19,7 @@ pub enum BaselineError {
         got: String,
     },
     /// The number of values is not rows × columns, or the matrix has no column.
-    #[error(
-        "dense matrix of {rows} rows × {columns} columns: expected {expected}, got {got} values"
-    )]
+    #[error("dense matrix of {rows} rows × {columns} columns: expected {expected}, got {got} values")]
     Shape {
         /// Rows claimed.
         rows: usize,
@@ -100,10 +98,7 @@ pub enum BaselineError {
 
 impl BaselineError {
     pub(crate) fn library(kind: &'static str, error: impl Display) -> Self {
-        Self::Library {
-            kind,
-            message: error.to_string(),
-        }
+        Self::Library { kind, message: error.to_string() }
     }
 }
 
@@ -118,10 +113,5 @@ pub(crate) fn within<T: PartialOrd + Display>(
         return Ok(());
     }
     let expected = format!("between {} and {}", bounds.start(), bounds.end());
-    Err(BaselineError::Setting {
-        kind,
-        key,
-        expected,
-        got: value.to_string(),
-    })
+    Err(BaselineError::Setting { kind, key, expected, got: value.to_string() })
 }

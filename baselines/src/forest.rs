@@ -7,9 +7,7 @@
 //! and it fits one tree after the other on one thread.
 
 use serde::{Deserialize, Serialize};
-use smartcore::ensemble::random_forest_regressor::{
-    RandomForestRegressor, RandomForestRegressorParameters,
-};
+use smartcore::ensemble::random_forest_regressor::{RandomForestRegressor, RandomForestRegressorParameters};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 
 use crate::error::within;
@@ -37,13 +35,7 @@ pub struct RawSmartcoreForest {
 
 impl Default for RawSmartcoreForest {
     fn default() -> Self {
-        Self {
-            trees: 50,
-            max_depth: 12,
-            min_samples_leaf: 50,
-            columns_per_split: 0,
-            row_limit: 50_000,
-        }
+        Self { trees: 50, max_depth: 12, min_samples_leaf: 50, columns_per_split: 0, row_limit: 50_000 }
     }
 }
 
@@ -59,12 +51,7 @@ impl TryFrom<RawSmartcoreForest> for SmartcoreForest {
         within(KIND, "trees", raw.trees, 1..=1_000)?;
         within(KIND, "max_depth", raw.max_depth, 1..=64)?;
         within(KIND, "min_samples_leaf", raw.min_samples_leaf, 1..=100_000)?;
-        within(
-            KIND,
-            "columns_per_split",
-            raw.columns_per_split,
-            0..=100_000,
-        )?;
+        within(KIND, "columns_per_split", raw.columns_per_split, 0..=100_000)?;
         within(KIND, "row_limit", raw.row_limit, 1_000..=200_000)?;
         Ok(Self(raw))
     }
@@ -83,12 +70,7 @@ impl SmartcoreForest {
     }
 
     /// Grows the trees. Labels hold both classes, one label a row.
-    pub(crate) fn fit(
-        &self,
-        train: &Dense,
-        labels: &[u8],
-        seed: u64,
-    ) -> Result<FittedForest, BaselineError> {
+    pub(crate) fn fit(&self, train: &Dense, labels: &[u8], seed: u64) -> Result<FittedForest, BaselineError> {
         let columns_per_split = match self.0.columns_per_split {
             0 => train.columns().isqrt(),
             columns => columns.min(train.columns()),
@@ -100,20 +82,12 @@ impl SmartcoreForest {
             .with_m(columns_per_split)
             .with_seed(seed);
         // Column-major: a split reads one column.
-        let records = DenseMatrix::new(
-            train.rows(),
-            train.columns(),
-            train.column_major::<f32>(),
-            true,
-        )
-        .map_err(|error| BaselineError::library(KIND, error))?;
+        let records = DenseMatrix::new(train.rows(), train.columns(), train.column_major::<f32>(), true)
+            .map_err(|error| BaselineError::library(KIND, error))?;
         let targets = labels.iter().map(|&label| f64::from(label)).collect();
         let forest = RandomForestRegressor::fit(&records, &targets, parameters)
             .map_err(|error| BaselineError::library(KIND, error))?;
-        Ok(FittedForest {
-            forest,
-            range: ProbabilityRange::around(click_rate(labels)),
-        })
+        Ok(FittedForest { forest, range: ProbabilityRange::around(click_rate(labels)) })
     }
 }
 
@@ -130,14 +104,9 @@ impl FittedForest {
         const BATCH_ROWS: usize = 4_096;
         let mut probabilities = Vec::with_capacity(rows.rows());
         for batch in rows.values().chunks(BATCH_ROWS * rows.columns()) {
-            let means = DenseMatrix::new(
-                batch.len() / rows.columns(),
-                rows.columns(),
-                batch.to_vec(),
-                false,
-            )
-            .and_then(|records| self.forest.predict(&records))
-            .map_err(|error| BaselineError::library(KIND, error))?;
+            let means = DenseMatrix::new(batch.len() / rows.columns(), rows.columns(), batch.to_vec(), false)
+                .and_then(|records| self.forest.predict(&records))
+                .map_err(|error| BaselineError::library(KIND, error))?;
             probabilities.extend(means.into_iter().map(|mean| self.range.clip(mean)));
         }
         Ok(probabilities)

@@ -39,12 +39,7 @@ pub struct RawLinfaLogistic {
 
 impl Default for RawLinfaLogistic {
     fn default() -> Self {
-        Self {
-            l2: 1e-5,
-            max_iterations: 100,
-            tolerance: 1e-4,
-            row_limit: 50_000,
-        }
+        Self { l2: 1e-5, max_iterations: 100, tolerance: 1e-4, row_limit: 50_000 }
     }
 }
 
@@ -78,11 +73,7 @@ impl LinfaLogistic {
     }
 
     /// Solves for weights. Labels hold both classes, one label a row.
-    pub(crate) fn fit(
-        &self,
-        train: &Dense,
-        labels: &[u8],
-    ) -> Result<FittedLogistic, BaselineError> {
+    pub(crate) fn fit(&self, train: &Dense, labels: &[u8]) -> Result<FittedLogistic, BaselineError> {
         let rows = train.rows() as f64;
         // Column-major: linfa's products read a column at a time.
         let shape = (train.rows(), train.columns()).f();
@@ -95,28 +86,16 @@ impl LinfaLogistic {
             .max_iterations(self.0.max_iterations)
             .fit(&dataset)
             .map_err(|error| BaselineError::library(KIND, error))?;
-        let sign = if solved.labels().pos.class == 1 {
-            1.0
-        } else {
-            -1.0
-        };
-        let mut fitted = FittedLogistic {
+        let sign = if solved.labels().pos.class == 1 { 1.0 } else { -1.0 };
+        let line = Line {
             weights: solved.params().iter().map(|weight| sign * weight).collect(),
             intercept: sign * solved.intercept(),
-            convergence: Convergence {
-                gradient_norm: f64::NAN,
-                tolerance: self.0.tolerance,
-            },
         };
-        if !fitted.intercept.is_finite() || fitted.weights.iter().any(|weight| !weight.is_finite())
-        {
-            return Err(BaselineError::library(
-                KIND,
-                "the solver diverged to weights that are not finite",
-            ));
+        if !line.intercept.is_finite() || line.weights.iter().any(|weight| !weight.is_finite()) {
+            return Err(BaselineError::library(KIND, "the solver diverged to weights that are not finite"));
         }
-        fitted.convergence.gradient_norm = fitted.gradient_norm(train, labels, self.0.l2);
-        Ok(fitted)
+        let gradient_norm = line.gradient_norm(train, labels, self.0.l2);
+        Ok(FittedLogistic { line, convergence: Convergence { gradient_norm, tolerance: self.0.tolerance } })
     }
 }
 
@@ -139,24 +118,15 @@ impl Convergence {
 
 impl fmt::Display for Convergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.is_converged() {
-            "converged"
-        } else {
-            "NOT converged"
-        };
-        write!(
-            f,
-            "{verdict}, gradient norm {:.1e} at a tolerance of {:.1e}",
-            self.gradient_norm, self.tolerance
-        )
+        let verdict = if self.is_converged() { "converged" } else { "NOT converged" };
+        write!(f, "{verdict}, gradient norm {:.1e} at a tolerance of {:.1e}", self.gradient_norm, self.tolerance)
     }
 }
 
-/// Weights whose logit speaks for a click.
+/// The model and how its solver ended.
 #[derive(Debug)]
 pub(crate) struct FittedLogistic {
-    weights: Vec<f64>,
-    intercept: f64,
+    line: Line,
     convergence: Convergence,
 }
 
@@ -166,35 +136,35 @@ impl FittedLogistic {
     }
 
     pub(crate) fn predict(&self, rows: &Dense) -> Vec<f64> {
-        rows.iter_rows()
-            .map(|row| sigmoid(self.logit(row)))
-            .collect()
+        rows.iter_rows().map(|row| sigmoid(self.line.logit(row))).collect()
     }
+}
 
+/// `w·x + b`, the logit of a click.
+#[derive(Debug)]
+struct Line {
+    weights: Vec<f64>,
+    intercept: f64,
+}
+
+impl Line {
     fn logit(&self, row: &[f32]) -> f64 {
-        let products = row
-            .iter()
-            .zip(&self.weights)
-            .map(|(&value, weight)| f64::from(value) * weight);
+        let products = row.iter().zip(&self.weights).map(|(&value, weight)| f64::from(value) * weight);
         self.intercept + products.sum::<f64>()
     }
 
+    /// Norm of the gradient of the objective at the top of this file.
     fn gradient_norm(&self, train: &Dense, labels: &[u8], l2: f64) -> f64 {
         let rows = train.rows() as f64;
-        let mut gradient: Vec<f64> = self.weights.iter().map(|weight| l2 * weight).collect();
-        let mut intercept = 0.0;
+        let mut by_weight: Vec<f64> = self.weights.iter().map(|weight| l2 * weight).collect();
+        let mut by_intercept = 0.0;
         for (row, &label) in train.iter_rows().zip(labels) {
             let residual = (sigmoid(self.logit(row)) - f64::from(label)) / rows;
-            intercept += residual;
-            for (slope, &value) in gradient.iter_mut().zip(row) {
+            by_intercept += residual;
+            for (slope, &value) in by_weight.iter_mut().zip(row) {
                 *slope += residual * f64::from(value);
             }
         }
-        gradient
-            .iter()
-            .map(|slope| slope * slope)
-            .sum::<f64>()
-            .mul_add(1.0, intercept * intercept)
-            .sqrt()
+        (by_weight.iter().map(|slope| slope * slope).sum::<f64>() + by_intercept * by_intercept).sqrt()
     }
 }

@@ -16,10 +16,7 @@ impl ProbabilityRange {
     /// Around a click rate inside of (0, 1).
     pub(crate) fn around(click_rate: f64) -> Self {
         const SHARE: f64 = 0.05;
-        Self {
-            floor: click_rate * SHARE,
-            ceiling: 1.0 - (1.0 - click_rate) * SHARE,
-        }
+        Self { floor: click_rate * SHARE, ceiling: 1.0 - (1.0 - click_rate) * SHARE }
     }
 
     pub(crate) fn clip(self, raw: f64) -> f64 {
@@ -48,10 +45,7 @@ mod tests {
             let range = ProbabilityRange::around(rate);
             for raw in [-5.0, 0.0] {
                 let below = logit(rate) - logit(range.clip(raw));
-                assert!(
-                    (2.9..4.0).contains(&below),
-                    "{raw} at {rate}: {below} logits below"
-                );
+                assert!((2.9..4.0).contains(&below), "{raw} at {rate}: {below} logits below");
             }
             assert_eq!(range.clip(rate), rate);
             assert!((range.clip(7.0) - (0.95 + 0.05 * rate)).abs() < 1e-12);

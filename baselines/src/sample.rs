@@ -40,15 +40,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_sorted_distinct_and_of_the_size_asked_for() {
-        for (rows, limit) in [
-            (0, 5),
-            (5, 0),
-            (5, 5),
-            (5, 9),
-            (1_000, 1),
-            (1_000, 999),
-            (10_000, 3_000),
-        ] {
+        for (rows, limit) in [(0, 5), (5, 0), (5, 5), (5, 9), (1_000, 1), (1_000, 999), (10_000, 3_000)] {
             let sample = sample_rows(rows, limit, 7);
             assert_eq!(sample.len(), rows.min(limit));
             assert!(sample.windows(2).all(|pair| pair[0] < pair[1]));
@@ -73,10 +65,7 @@ mod tests {
             }
         }
         // 5,000 expected, standard deviation 61.
-        assert!(
-            times.iter().all(|&count| count.abs_diff(5_000) < 300),
-            "{times:?}"
-        );
+        assert!(times.iter().all(|&count| count.abs_diff(5_000) < 300), "{times:?}");
     }
 
     #[test]

@@ -29,30 +29,18 @@ fn generated(rows: usize, offset: f64, seed: u64) -> Generated {
         labels.push(u8::from(f64::from(unit()) < p));
         truth.push(p);
     }
-    Generated {
-        rows: Dense::new(rows, COLUMNS, values).unwrap(),
-        labels,
-        truth,
-    }
+    Generated { rows: Dense::new(rows, COLUMNS, values).unwrap(), labels, truth }
 }
 
 fn log_loss(labels: &[u8], p: &[f64]) -> f64 {
-    let losses = labels
-        .iter()
-        .zip(p)
-        .map(|(&label, &p)| if label == 1 { -p.ln() } else { -(1.0 - p).ln() });
+    let losses = labels.iter().zip(p).map(|(&label, &p)| if label == 1 { -p.ln() } else { -(1.0 - p).ln() });
     losses.sum::<f64>() / labels.len() as f64
 }
 
 /// Share of pairs of a click and a non-click in the right order; a tie counts one half.
 fn auc(labels: &[u8], p: &[f64]) -> f64 {
     let of = |class| {
-        let mut p: Vec<f64> = labels
-            .iter()
-            .zip(p)
-            .filter(|(label, _)| **label == class)
-            .map(|(_, &p)| p)
-            .collect();
+        let mut p: Vec<f64> = labels.iter().zip(p).filter(|(label, _)| **label == class).map(|(_, &p)| p).collect();
         p.sort_by(f64::total_cmp);
         p
     };
@@ -60,9 +48,7 @@ fn auc(labels: &[u8], p: &[f64]) -> f64 {
     let below: f64 = with
         .iter()
         .map(|&p| {
-            (without.partition_point(|&other| other < p)
-                + without.partition_point(|&other| other <= p)) as f64
-                / 2.0
+            (without.partition_point(|&other| other < p) + without.partition_point(|&other| other <= p)) as f64 / 2.0
         })
         .sum();
     below / (with.len() * without.len()) as f64
@@ -96,36 +82,18 @@ fn each_learns_a_known_truth_whichever_class_is_the_majority() {
         let (train, test) = (generated(12_000, offset, 1), generated(12_000, offset, 2));
         let best = log_loss(&test.labels, &test.truth);
         let best_auc = auc(&test.labels, &test.truth);
-        let rate = train
-            .labels
-            .iter()
-            .map(|&label| f64::from(label))
-            .sum::<f64>()
-            / 12_000.0;
+        let rate = train.labels.iter().map(|&label| f64::from(label)).sum::<f64>() / 12_000.0;
         let constant = log_loss(&test.labels, &vec![rate; 12_000]);
         for (baseline, most_excess) in all().into_iter().zip([0.03, 0.5, 0.5]) {
-            let p = baseline
-                .fit(&train.rows, &train.labels, 1)
-                .unwrap()
-                .predict(&test.rows)
-                .unwrap();
+            let p = baseline.fit(&train.rows, &train.labels, 1).unwrap().predict(&test.rows).unwrap();
             let kind = baseline.kind();
             assert!(p.iter().all(|p| *p > 0.0 && *p < 1.0), "{kind}");
             let excess = (log_loss(&test.labels, &p) - best) / (constant - best);
-            assert!(
-                excess < most_excess,
-                "{kind} at {offset}: {excess} of the way from the truth to a constant"
-            );
+            assert!(excess < most_excess, "{kind} at {offset}: {excess} of the way from the truth to a constant");
             let lost = best_auc - auc(&test.labels, &p);
-            assert!(
-                lost < 0.03,
-                "{kind} at {offset}: AUC {lost} below the truth's {best_auc}"
-            );
+            assert!(lost < 0.03, "{kind} at {offset}: AUC {lost} below the truth's {best_auc}");
             let mean = p.iter().sum::<f64>() / p.len() as f64;
-            assert!(
-                (mean - rate).abs() < 0.02,
-                "{kind} at {offset}: mean {mean}, click rate {rate}"
-            );
+            assert!((mean - rate).abs() < 0.02, "{kind} at {offset}: mean {mean}, click rate {rate}");
         }
     }
 }
@@ -134,11 +102,7 @@ fn each_learns_a_known_truth_whichever_class_is_the_majority() {
 fn logistic_probabilities_are_the_true_ones() {
     for offset in [-2.0, 2.0] {
         let (train, test) = (generated(40_000, offset, 3), generated(1_000, offset, 4));
-        let p = logistic(|_| ())
-            .fit(&train.rows, &train.labels, 1)
-            .unwrap()
-            .predict(&test.rows)
-            .unwrap();
+        let p = logistic(|_| ()).fit(&train.rows, &train.labels, 1).unwrap().predict(&test.rows).unwrap();
         for (p, truth) in p.iter().zip(&test.truth) {
             assert!((p - truth).abs() < 0.05, "{p} for {truth}");
         }
@@ -150,22 +114,10 @@ fn flipped_labels_give_flipped_probabilities() {
     let train = generated(3_000, -1.5, 5);
     let flipped: Vec<u8> = train.labels.iter().map(|label| 1 - label).collect();
     for (baseline, tolerance) in all().into_iter().zip([1e-3, 1e-9, 1e-5]) {
-        let straight = baseline
-            .fit(&train.rows, &train.labels, 1)
-            .unwrap()
-            .predict(&train.rows)
-            .unwrap();
-        let turned = baseline
-            .fit(&train.rows, &flipped, 1)
-            .unwrap()
-            .predict(&train.rows)
-            .unwrap();
+        let straight = baseline.fit(&train.rows, &train.labels, 1).unwrap().predict(&train.rows).unwrap();
+        let turned = baseline.fit(&train.rows, &flipped, 1).unwrap().predict(&train.rows).unwrap();
         for (p, q) in straight.iter().zip(&turned) {
-            assert!(
-                (p + q - 1.0).abs() < tolerance,
-                "{}: {p} and {q}",
-                baseline.kind()
-            );
+            assert!((p + q - 1.0).abs() < tolerance, "{}: {p} and {q}", baseline.kind());
         }
     }
 }
@@ -173,50 +125,23 @@ fn flipped_labels_give_flipped_probabilities() {
 #[test]
 fn the_penalty_of_the_logistic_does_not_depend_on_the_number_of_rows() {
     let once = generated(2_000, -1.0, 6);
-    let twice = Dense::new(
-        4_000,
-        COLUMNS,
-        [once.rows.values(), once.rows.values()].concat(),
-    )
-    .unwrap();
+    let twice = Dense::new(4_000, COLUMNS, [once.rows.values(), once.rows.values()].concat()).unwrap();
     let baseline = logistic(|raw| (raw.l2, raw.tolerance) = (0.05, 1e-6));
-    let fit = |rows: &Dense, labels: &[u8]| {
-        baseline
-            .fit(rows, labels, 1)
-            .unwrap()
-            .predict(&once.rows)
-            .unwrap()
-    };
-    let (p, q) = (
-        fit(&once.rows, &once.labels),
-        fit(&twice, &once.labels.repeat(2)),
-    );
+    let fit = |rows: &Dense, labels: &[u8]| baseline.fit(rows, labels, 1).unwrap().predict(&once.rows).unwrap();
+    let (p, q) = (fit(&once.rows, &once.labels), fit(&twice, &once.labels.repeat(2)));
     assert!(p.iter().zip(&q).all(|(p, q)| (p - q).abs() < 1e-5));
-    let free = logistic(|raw| raw.l2 = 0.0)
-        .fit(&once.rows, &once.labels, 1)
-        .unwrap()
-        .predict(&once.rows)
-        .unwrap();
-    assert!(
-        p.iter().zip(&free).any(|(p, q)| (p - q).abs() > 0.05),
-        "a penalty must shrink"
-    );
+    let free = logistic(|raw| raw.l2 = 0.0).fit(&once.rows, &once.labels, 1).unwrap().predict(&once.rows).unwrap();
+    assert!(p.iter().zip(&free).any(|(p, q)| (p - q).abs() > 0.05), "a penalty must shrink");
 }
 
 #[test]
 fn a_logistic_that_ran_out_of_steps_says_so() {
     let train = generated(2_000, -1.0, 7);
-    let short = logistic(|raw| raw.max_iterations = 1)
-        .fit(&train.rows, &train.labels, 1)
-        .unwrap();
+    let short = logistic(|raw| raw.max_iterations = 1).fit(&train.rows, &train.labels, 1).unwrap();
     assert!(!short.report().convergence.unwrap().is_converged());
     assert!(short.report().to_string().contains("NOT converged"));
     let full = logistic(|_| ()).fit(&train.rows, &train.labels, 1).unwrap();
-    assert!(
-        full.report().convergence.unwrap().is_converged(),
-        "{}",
-        full.report()
-    );
+    assert!(full.report().convergence.unwrap().is_converged(), "{}", full.report());
 }
 
 #[test]
@@ -225,11 +150,7 @@ fn one_split_is_one_split_in_both_kinds_of_trees() {
     let stump = forest(|raw| (raw.trees, raw.max_depth, raw.columns_per_split) = (1, 1, COLUMNS));
     let round = boost(|raw| (raw.rounds, raw.max_depth) = (1, 1));
     for baseline in [stump, round] {
-        let mut p = baseline
-            .fit(&train.rows, &train.labels, 1)
-            .unwrap()
-            .predict(&train.rows)
-            .unwrap();
+        let mut p = baseline.fit(&train.rows, &train.labels, 1).unwrap().predict(&train.rows).unwrap();
         p.sort_by(f64::total_cmp);
         p.dedup();
         assert_eq!(p.len(), 2, "{}", baseline.kind());
@@ -244,16 +165,8 @@ fn trees_never_say_never() {
         *label *= u8::from(row[0] > 0.0);
     }
     for baseline in all() {
-        let p = baseline
-            .fit(&train.rows, &train.labels, 1)
-            .unwrap()
-            .predict(&train.rows)
-            .unwrap();
-        assert!(
-            p.iter().all(|p| *p > 0.0 && *p < 1.0),
-            "{}",
-            baseline.kind()
-        );
+        let p = baseline.fit(&train.rows, &train.labels, 1).unwrap().predict(&train.rows).unwrap();
+        assert!(p.iter().all(|p| *p > 0.0 && *p < 1.0), "{}", baseline.kind());
         assert!(log_loss(&train.labels, &p).is_finite());
     }
 }
@@ -262,13 +175,7 @@ fn trees_never_say_never() {
 fn the_seed_decides_every_bit() {
     let train = generated(3_000, -1.0, 10);
     for baseline in all() {
-        let fit = |seed| {
-            baseline
-                .fit(&train.rows, &train.labels, seed)
-                .unwrap()
-                .predict(&train.rows)
-                .unwrap()
-        };
+        let fit = |seed| baseline.fit(&train.rows, &train.labels, seed).unwrap().predict(&train.rows).unwrap();
         assert_eq!(fit(1), fit(1), "{}", baseline.kind());
         match baseline {
             Baseline::LinfaLogistic(_) => {
@@ -293,28 +200,15 @@ fn rows_beyond_the_limit_are_sampled_and_reported() {
         assert_eq!(baseline.row_limit(COLUMNS), Ok(1_000));
         let fitted = baseline.fit(&train.rows, &train.labels, 5).unwrap();
         let report = fitted.report();
-        assert_eq!(
-            (report.rows_offered, report.rows_used, report.is_sampled()),
-            (3_000, 1_000, true)
-        );
-        assert!(
-            report
-                .to_string()
-                .contains("a sample of 1000 of 3000 rows × 8 columns"),
-            "{report}"
-        );
+        assert_eq!((report.rows_offered, report.rows_used, report.is_sampled()), (3_000, 1_000, true));
+        assert!(report.to_string().contains("a sample of 1000 of 3000 rows × 8 columns"), "{report}");
 
         // A caller that samples before building the matrix gets the same model.
         let sample = sample_rows(3_000, 1_000, 5);
         let labels: Vec<u8> = sample.iter().map(|&row| train.labels[row]).collect();
-        let before = baseline
-            .fit(&train.rows.select(&sample), &labels, 5)
-            .unwrap();
+        let before = baseline.fit(&train.rows.select(&sample), &labels, 5).unwrap();
         assert!(!before.report().is_sampled());
-        assert_eq!(
-            fitted.predict(&train.rows).unwrap(),
-            before.predict(&train.rows).unwrap()
-        );
+        assert_eq!(fitted.predict(&train.rows).unwrap(), before.predict(&train.rows).unwrap());
     }
 }
 
@@ -327,14 +221,7 @@ fn the_cell_limit_bounds_rows_and_columns() {
         assert_eq!(baseline.row_limit(widest), Ok(1_000));
         let wide = Dense::new(2, widest + 1, vec![0.0; 2 * (widest + 1)]).unwrap();
         let error = baseline.fit(&wide, &[0, 1], 1).unwrap_err();
-        assert_eq!(
-            error,
-            BaselineError::TooWide {
-                kind: baseline.kind(),
-                columns: widest + 1,
-                limit: widest
-            }
-        );
+        assert_eq!(error, BaselineError::TooWide { kind: baseline.kind(), columns: widest + 1, limit: widest });
     }
 }
 
@@ -342,16 +229,9 @@ fn the_cell_limit_bounds_rows_and_columns() {
 fn labels_that_cannot_be_learned_from_are_refused() {
     let rows = generated(10, 0.0, 12).rows;
     for baseline in all() {
-        let message =
-            |rows: &Dense, labels: &[u8]| baseline.fit(rows, labels, 1).unwrap_err().to_string();
-        assert_eq!(
-            message(&rows, &[0; 9]),
-            "expected one label for each of 10 rows, got 9 labels"
-        );
-        assert_eq!(
-            message(&rows, &[0, 1, 0, 2, 0, 0, 0, 0, 0, 0]),
-            "label of row 3: expected 0 or 1, got 2"
-        );
+        let message = |rows: &Dense, labels: &[u8]| baseline.fit(rows, labels, 1).unwrap_err().to_string();
+        assert_eq!(message(&rows, &[0; 9]), "expected one label for each of 10 rows, got 9 labels");
+        assert_eq!(message(&rows, &[0, 1, 0, 2, 0, 0, 0, 0, 0, 0]), "label of row 3: expected 0 or 1, got 2");
         assert!(message(&rows, &[0; 10]).contains("got 0 clicks in 10 rows"));
         assert!(message(&rows, &[1; 10]).contains("got 10 clicks in 10 rows"));
         assert!(message(&rows.select(&[]), &[]).contains("got 0 clicks in 0 rows"));
@@ -363,17 +243,8 @@ fn rows_of_another_width_are_refused_and_no_rows_are_no_probabilities() {
     let train = generated(1_000, 0.0, 13);
     for baseline in all() {
         let fitted = baseline.fit(&train.rows, &train.labels, 1).unwrap();
-        let error = fitted
-            .predict(&Dense::new(1, 3, vec![0.0; 3]).unwrap())
-            .unwrap_err();
-        assert_eq!(
-            error,
-            BaselineError::Columns {
-                kind: baseline.kind(),
-                expected: COLUMNS,
-                got: 3
-            }
-        );
+        let error = fitted.predict(&Dense::new(1, 3, vec![0.0; 3]).unwrap()).unwrap_err();
+        assert_eq!(error, BaselineError::Columns { kind: baseline.kind(), expected: COLUMNS, got: 3 });
         assert_eq!(fitted.predict(&train.rows.select(&[])), Ok(vec![]));
     }
 }
@@ -385,12 +256,7 @@ fn a_row_is_predicted_alike_alone_and_among_many() {
         let fitted = baseline.fit(&train.rows, &train.labels, 1).unwrap();
         let together = fitted.predict(&test.rows).unwrap();
         for row in [0, 4_095, 4_096, 8_999] {
-            assert_eq!(
-                fitted.predict(&test.rows.select(&[row])).unwrap(),
-                [together[row]],
-                "{}",
-                baseline.kind()
-            );
+            assert_eq!(fitted.predict(&test.rows.select(&[row])).unwrap(), [together[row]], "{}", baseline.kind());
         }
     }
 }
@@ -414,11 +280,7 @@ fn columns_of_one_value_and_wide_scales_do_no_harm() {
 fn settings_are_read_checked_and_written_back() {
     let read = |text: &str| toml::from_str::<Baseline>(text).map_err(|error| error.to_string());
     for baseline in all() {
-        assert_eq!(
-            read(&format!("kind = \"{}\"", baseline.kind())),
-            Ok(baseline.clone()),
-            "defaults"
-        );
+        assert_eq!(read(&format!("kind = \"{}\"", baseline.kind())), Ok(baseline.clone()), "defaults");
         assert_eq!(read(&toml::to_string(&baseline).unwrap()), Ok(baseline));
     }
     let error = |text: &str| read(text).unwrap_err();
@@ -444,10 +306,7 @@ fn settings_are_read_checked_and_written_back() {
     ] {
         let message = error(&format!("kind = '{kind}'\n{setting}"));
         let (key, _) = setting.split_once(' ').unwrap();
-        assert!(
-            message.contains(&format!("{kind}: `{key}` must be between")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("{kind}: `{key}` must be between")), "{message}");
     }
 }
 
