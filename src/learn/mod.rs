@@ -3,7 +3,9 @@
 pub mod dataset;
 pub mod evaluate;
 mod interrupt;
+pub mod prepare;
 pub mod settings;
+pub mod source;
 pub mod split;
 pub mod trainer;
 
