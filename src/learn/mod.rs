@@ -4,7 +4,9 @@ pub mod dataset;
 pub mod evaluate;
 pub mod generate;
 mod interrupt;
+pub mod prepare;
 pub mod settings;
+pub mod source;
 pub mod split;
 pub mod trainer;
 

@@ -1,0 +1,151 @@
+//! Logs through `prepare` and back.
+
+use std::io::Write;
+
+use super::*;
+use crate::error::Kind;
+use crate::learn::dataset::Dataset;
+use crate::model::row::Cell;
+
+const SCHEMA: &str = "version = 1\nname = \"t\"\n[text]\ndelimiter = \"\\t\"\nheader = false\n[fields]\ny = { kind = \"label\" }\n\
+    t = { kind = \"time\" }\nsite = { kind = \"categorical\" }\nprice = { kind = \"numeric\", bins = { quantile = 4 } }\n";
+
+fn schema() -> Schema {
+    Schema::parse(SCHEMA, "t").unwrap()
+}
+
+fn log(folder: &Path, name: &str, rows: std::ops::Range<usize>) -> Input {
+    let path = folder.join(name);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    for row in rows {
+        writeln!(file, "{}\t{}\ts{}\t{}", row % 4 / 3, 1_000 + row, row % 100, row).unwrap();
+    }
+    Input::new(path)
+}
+
+fn run(inputs: &[Input], target: &Path, options: PrepareOptions) -> Result<Manifest> {
+    prepare(inputs, &schema(), target, options, &mut |_| {}, &Interrupt::default())
+}
+
+#[test]
+fn rows_of_all_logs_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("out");
+    let inputs = [log(folder.path(), "a.tsv", 0..50_000), log(folder.path(), "b.tsv", 50_000..100_000)];
+    let mut seen = Vec::new();
+    let manifest =
+        prepare(&inputs, &schema(), &target, PrepareOptions::default(), &mut |at| seen.push(at), &Interrupt::default());
+    let manifest = manifest.unwrap();
+    let total = inputs.iter().map(|input| input.bytes().unwrap().unwrap()).sum::<u64>();
+    let last = PrepareProgress { pass: 2, passes: 2, bytes: total, total_bytes: Some(total), rows: 100_000 };
+    assert_eq!(seen.last(), Some(&last));
+    assert!(seen.is_sorted_by_key(|at| (at.pass, at.bytes, at.rows)));
+    assert_eq!((manifest.rows, manifest.clicks, manifest.inputs.len()), (100_000, 25_000, 2));
+
+    let dataset = Dataset::open(&target).unwrap();
+    assert_eq!(dataset.manifest(), &manifest);
+    let mut codes = [0; 2];
+    for row in [0_usize, 1, 49_999, 50_000, 65_536, 99_999] {
+        let (site, price) = (format!("s{}", row % 100), row.to_string());
+        let cells = [Cell::Missing, Cell::Missing, Cell::Text(site.as_bytes()), Cell::Text(price.as_bytes())];
+        dataset.encoder().encode(&cells, &mut codes).unwrap();
+        assert_eq!(dataset.codes(row), codes);
+        assert_eq!(dataset.time(row), Some(1_000 + row as i64));
+    }
+    let bins: std::collections::BTreeSet<u32> = (0..dataset.rows()).map(|row| dataset.codes(row)[1]).collect();
+    assert_eq!(bins.len(), 4, "bins are learned from all rows");
+}
+
+#[test]
+fn same_rows_same_fingerprint() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = [log(folder.path(), "all.tsv", 0..3_000)];
+    let halves = [log(folder.path(), "a.tsv", 0..1_000), log(folder.path(), "b.tsv", 1_000..3_000)];
+    let one = run(&all, &folder.path().join("one"), PrepareOptions::default()).unwrap();
+    let two = run(&halves, &folder.path().join("two"), PrepareOptions::default()).unwrap();
+    assert_eq!(one.data_fingerprint, two.data_fingerprint);
+    let other = [log(folder.path(), "c.tsv", 0..2_999)];
+    let other = run(&other, &folder.path().join("other"), PrepareOptions::default()).unwrap();
+    assert_ne!(one.data_fingerprint, other.data_fingerprint);
+}
+
+#[test]
+fn validation_rows_take_the_training_encoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = folder.path().join("train");
+    run(&[log(folder.path(), "a.tsv", 0..2_000)], &train, PrepareOptions::default()).unwrap();
+    let encoder = Dataset::open(&train).unwrap().encoder().clone();
+    let options = PrepareOptions { encoder: Some(encoder.clone()), ..Default::default() };
+    let valid = folder.path().join("valid");
+    run(&[log(folder.path(), "b.tsv", 0..10)], &valid, options.clone()).unwrap();
+    assert_eq!(Dataset::open(&valid).unwrap().encoder(), &encoder);
+
+    let other = Schema::parse(&SCHEMA.replace("site", "page"), "t").unwrap();
+    let inputs = [log(folder.path(), "b.tsv", 0..10)];
+    let refused = prepare(&inputs, &other, &valid, options, &mut |_| {}, &Interrupt::default());
+    assert_eq!(refused.unwrap_err().kind(), Kind::Config);
+}
+
+#[test]
+fn failures_leave_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("out");
+    let good = [log(folder.path(), "a.tsv", 0..500)];
+    let first = run(&good, &target, PrepareOptions::default()).unwrap();
+    let names = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = names();
+
+    let bad = folder.path().join("a.tsv.bad");
+    std::fs::write(&bad, "1\t5\ts\t3\nx\t5\ts\t3\nx\t5\ts\t3\n1\t5\ts\t3\n").unwrap();
+    let error = run(&[Input::new(&bad)], &target, PrepareOptions::default()).unwrap_err();
+    assert!(error.kind() == Kind::Data && error.to_string().contains("max_bad_rows"), "{error}");
+    let packed = folder.path().join("cut.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&std::fs::read(good[0].path()).unwrap()).unwrap();
+    let bytes = gzip.finish().unwrap();
+    std::fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let error = run(&[Input::new(&packed)], &target, PrepareOptions::default()).unwrap_err();
+    assert!(error.kind() == Kind::Data && error.to_string().contains("cut short"), "{error}");
+    assert_eq!(run(&[], &target, PrepareOptions::default()).unwrap_err().kind(), Kind::Config);
+    let stopped = Interrupt::default();
+    stopped.set();
+    let error = prepare(&good, &schema(), &target, PrepareOptions::default(), &mut |_| {}, &stopped).unwrap_err();
+    assert_eq!(error.kind(), Kind::Interrupted);
+
+    assert_eq!(names(), before + 2, "only the two logs of this test are new");
+    assert_eq!(Dataset::open(&target).unwrap().manifest(), &first);
+    let second = run(&[log(folder.path(), "b.tsv", 0..700)], &target, PrepareOptions::default()).unwrap();
+    assert_eq!(Dataset::open(&target).unwrap().manifest(), &second, "a good run replaces it");
+}
+
+#[test]
+fn bad_rows_stand_in_the_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tsv");
+    let mut text = "1\t5\ts\t3\n".repeat(300);
+    text.push_str("1\t5\ts\tnan\n1\tnoon\ts\t3\n");
+    std::fs::write(&path, text).unwrap();
+    let manifest = run(&[Input::new(&path)], &folder.path().join("out"), PrepareOptions::default()).unwrap();
+    assert_eq!((manifest.rows, manifest.bad_rows.count), (300, 2));
+    assert!(manifest.bad_rows.examples[1].ends_with("a.tsv:302: t: expected seconds since 1970, got \"noon\""));
+}
+
+/// The real rows stand outside the repository; without them there is nothing to check.
+#[test]
+fn criteo_rows() {
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/criteo80k.tsv.zst");
+    if !log.exists() {
+        eprintln!("skipped: {} is not there", log.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("out");
+    let schema = Schema::parse(crate::model::schema::PRESETS[0].1, "criteo").unwrap();
+    let options = PrepareOptions::default();
+    let started = std::time::Instant::now();
+    let manifest = prepare(&[Input::new(log)], &schema, &target, options, &mut |_| {}, &Interrupt::default()).unwrap();
+    eprintln!("{:.0} rows/s", manifest.rows as f64 / started.elapsed().as_secs_f64());
+    assert_eq!((manifest.rows, manifest.width, manifest.bad_rows.count), (80_000, 39, 0));
+    let share = manifest.clicks as f64 / manifest.rows as f64;
+    assert!((share - 0.2245).abs() < 5e-5, "{share}");
+}
