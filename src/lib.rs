@@ -1,4 +1,5 @@
 //! pctr
+pub mod cli;
 pub mod config;
 pub mod durable;
 pub mod error;

@@ -41,7 +41,7 @@ impl MachineArgs {
             return print(&format!("{json}\n"));
         }
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        table.load_style(presets::UTF8_FULL_CONDENSED);
         table.add_row(["processor".to_owned(), format!("{}, {} cores", machine.cpu, machine.cores)]);
         table.add_row(["instruction set".to_owned(), machine.isa.to_owned()]);
         table.add_row(["peak, f32, one core".to_owned(), format!("{:.0} GFLOP/s", machine.fma_peak_gflops)]);

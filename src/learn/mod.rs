@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod generate;
 mod interrupt;
 pub mod prepare;
+pub mod score;
 pub mod settings;
 pub mod source;
 pub mod split;

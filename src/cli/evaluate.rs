@@ -1,0 +1,83 @@
+//! `pctr evaluate`: a bundle and labeled rows → how good its probabilities are.
+
+use std::path::PathBuf;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::rows::{self, Opening};
+use super::{Context, pool, print};
+use crate::error::{Error, Result};
+use crate::learn::evaluate::evaluate_view;
+use crate::learn::source::MAX_BAD_ROWS;
+use crate::metrics::Evaluation;
+use crate::model::Threads;
+use crate::model::bundle::Bundle;
+
+/// Judge a bundle on labeled rows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvaluateArgs {
+    /// Folder of the bundle; its schema says how the log is read.
+    bundle: PathBuf,
+    /// Labeled rows: a log (plain, gzip, zstd, Parquet) or a folder made by pctr prepare.
+    file: PathBuf,
+    /// Print every metric, the reliability table and the ROC curve as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Threads; 0 takes one for each core.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Share of bad rows that is borne, 0 to 1.
+    #[arg(long, default_value_t = MAX_BAD_ROWS)]
+    max_bad_rows: f64,
+}
+
+impl EvaluateArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let bundle = Bundle::open(&self.bundle)?;
+        let pool = pool(self.threads)?;
+        let opening =
+            Opening { schema: &bundle.schema, encoder: Some(&bundle.encoder), max_bad_rows: self.max_bad_rows };
+        let rows = rows::open(context, &self.file, &opening)?;
+        let evaluation = evaluate_view(&bundle, &rows.dataset.view(), Threads::of(&pool), &context.interrupt)?
+            .ok_or_else(|| Error::data(rows::shown(&self.file), "expected rows of some weight, got none"))?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Bug(error.to_string()))?;
+            return print(&format!("{json}\n"));
+        }
+        print(&format!("{} on {}\n{}\n", bundle.manifest.model, rows::shown(&self.file), table(&evaluation)))
+    }
+}
+
+/// The metrics as a table of name and value.
+fn table(evaluation: &Evaluation) -> Table {
+    let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.5}"));
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["metric", "value", ""]);
+    let mut row = |name: &str, value: String, note: &str| {
+        table.add_row([name, &value, note]);
+    };
+    row("rows", evaluation.rows.to_string(), "");
+    row("CTR", number(Some(evaluation.ctr)), "clicks / impressions");
+    row("log loss", number(Some(evaluation.log_loss)), "nats; lower is better");
+    row("normalized entropy", number(evaluation.normalized_entropy), "below 1 beats the base rate");
+    row("AUC", number(evaluation.auc), "exact, ties counted half");
+    row("PR-AUC", number(evaluation.pr_auc), "average precision");
+    row("Brier", number(Some(evaluation.brier)), "lower is better");
+    row("PCOC", number(evaluation.pcoc), "mean probability / CTR; 1 is calibrated");
+    row("ECE", number(Some(evaluation.ece)), "20 bins of equal mass");
+    if let Some(best) = &evaluation.best_f1 {
+        row("best F1", number(Some(best.f1)), &format!("at threshold {:.5}", best.threshold));
+    }
+    if let Some(grouped) = &evaluation.grouped_auc {
+        let note = format!("{} groups; {:.0} % of rows in groups of one class", grouped.groups_used, 100.0 * grouped.share_skipped);
+        row("grouped AUC", number(grouped.auc), &note);
+    }
+    if let Some(grouped) = &evaluation.grouped_ndcg {
+        row("NDCG@10", number(grouped.ndcg), "by group");
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
