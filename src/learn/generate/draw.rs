@@ -226,7 +226,7 @@ mod tests {
     fn quantiles_are_those_of_the_normal_distribution() {
         for (share, expected) in [(0.5, 0.0), (0.841_344_746, 1.0), (0.022_750_132, -2.0), (0.998_650_102, 3.0)] {
             let quantile = f64::from(normal().quantile((share * 4_294_967_296.0) as u32));
-            assert!((quantile - expected).abs() < 0.01, "{share}: {quantile}");
+            assert!((quantile - expected).abs() < 0.02, "{share}: {quantile}");
         }
     }
 

@@ -17,9 +17,8 @@ impl Scale {
         let mean = pilot.iter().map(|&raw| f64::from(raw)).sum::<f64>() / rows;
         let variance = pilot.iter().map(|&raw| (f64::from(raw) - mean) * (f64::from(raw) - mean)).sum::<f64>() / rows;
         let slope = deviation / variance.sqrt();
-        let mean_probability = |intercept: f64| {
-            pilot.iter().map(|&raw| sigmoid(slope * f64::from(raw) + intercept)).sum::<f64>() / rows
-        };
+        let mean_probability =
+            |intercept: f64| pilot.iter().map(|&raw| sigmoid(slope * f64::from(raw) + intercept)).sum::<f64>() / rows;
         let (mut low, mut high) = (-20.0, 20.0);
         for _ in 0..40 {
             let middle = 0.5 * (low + high);

@@ -16,7 +16,8 @@ mod taste;
 mod world;
 
 use auction::{Auction, Impression};
-use world::{BROWSERS, CONNECTIONS, DEVICES, PLACES, SITES, SIZES, TAGS, World};
+pub(super) use world::TAGS;
+use world::{BROWSERS, CONNECTIONS, DEVICES, PLACES, SITES, SIZES, World};
 
 /// The first line: the columns of `data/schemas/demo.toml`.
 pub(super) const HEADER: &str = "request_id,timestamp,click,click_delay,user_id,device,os,browser,region,connection,\
@@ -25,8 +26,8 @@ pub(super) const HEADER: &str = "request_id,timestamp,click,click_delay,user_id,
 
 const CTR: f64 = 0.03;
 const LOGIT_DEVIATION: f64 = 1.2;
-/// About two days.
-const PILOT_ROWS: usize = 80_000;
+/// One day.
+const PILOT_ROWS: usize = 40_000;
 
 /// Generator of the demo log.
 pub(super) struct Demo {
@@ -52,18 +53,18 @@ impl Demo {
             let impression = self.auction.next_impression(&self.world);
             let outcome = Outcome::draw(self.scale.logit(taste::logit(&self.world, &impression)), impression.chance);
             let delay = outcome.click.then(|| self.auction.click(&impression));
-            write(&impression, delay, &mut block.text);
+            write(&self.world, &impression, delay, &mut block.text);
             block.outcomes.push(outcome);
         }
     }
 }
 
 /// Appends one line; `delay` is the seconds to the click, if there was one.
-fn write(impression: &Impression, delay: Option<u32>, text: &mut Text) {
+fn write(world: &World, impression: &Impression, delay: Option<u32>, text: &mut Text) {
     let request = &impression.request;
     let user = &request.user;
     let device = &DEVICES[user.device];
-    let request_id = scramble(request.number);
+    let request_id = scramble(request.number ^ world.seed.rotate_left(32));
     text.hex((request_id >> 32) as u32);
     text.hex(request_id as u32);
     text.byte(b',');
@@ -120,8 +121,12 @@ fn write(impression: &Impression, delay: Option<u32>, text: &mut Text) {
     }
     text.byte(b',');
     text.bytes(["mon", "tue", "wed", "thu", "fri", "sat", "sun"][request.weekday].as_bytes());
-    for count in [request.user_past.impressions, request.user_past.clicks, impression.ad_past.impressions, impression.ad_past.clicks]
-    {
+    for count in [
+        request.user_past.impressions,
+        request.user_past.clicks,
+        impression.ad_past.impressions,
+        impression.ad_past.clicks,
+    ] {
         text.byte(b',');
         text.number(u64::from(count));
     }

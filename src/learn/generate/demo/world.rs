@@ -62,15 +62,47 @@ pub(super) const SIZES: [&str; 8] =
 const SIZE_EFFECTS: [f32; 8] = [-0.25, 0.1, 0.3, -0.1, -0.15, -0.2, 0.2, 0.25];
 
 /// Eight topics of five tags.
-pub(super) const TAGS: [&str; 40] = [
-    "football", "running", "cycling", "tennis", "fitness", //
-    "beaches", "hiking", "cities", "flights", "camping", //
-    "cooking", "baking", "coffee", "wine", "vegan", //
-    "phones", "laptops", "gaming", "photography", "gadgets", //
-    "movies", "music", "books", "theater", "art", //
-    "stocks", "savings", "insurance", "property", "pensions", //
-    "shoes", "dresses", "watches", "makeup", "streetwear", //
-    "gardening", "furniture", "renovation", "pets", "decoration",
+pub(in crate::learn::generate) const TAGS: [&str; 40] = [
+    "football",
+    "running",
+    "cycling",
+    "tennis",
+    "fitness", //
+    "beaches",
+    "hiking",
+    "cities",
+    "flights",
+    "camping", //
+    "cooking",
+    "baking",
+    "coffee",
+    "wine",
+    "vegan", //
+    "phones",
+    "laptops",
+    "gaming",
+    "photography",
+    "gadgets", //
+    "movies",
+    "music",
+    "books",
+    "theater",
+    "art", //
+    "stocks",
+    "savings",
+    "insurance",
+    "property",
+    "pensions", //
+    "shoes",
+    "dresses",
+    "watches",
+    "makeup",
+    "streetwear", //
+    "gardening",
+    "furniture",
+    "renovation",
+    "pets",
+    "decoration",
 ];
 const TAGS_OF_A_TOPIC: usize = 5;
 pub(super) const TOPICS: usize = 8;
