@@ -40,8 +40,8 @@ pub(super) fn most_rows(isa: Isa) -> usize {
 /// stay in registers.
 pub(super) fn units(isa: Isa, rows: usize, left: usize) -> usize {
     let widest = match (isa, rows) {
-        (Isa::Avx512, 1..=3) => 8,
-        (Isa::Avx512, 4..=7) => 4,
+        (Isa::Avx512, 1..=2) => 8,
+        (Isa::Avx512, 3..=6) => 4,
         (Isa::Avx512, _) => 2,
         (Isa::Avx2, 1) => 4,
         (Isa::Avx2, 2..=3) => 2,
@@ -74,9 +74,8 @@ impl Tile<'_> {
             // SAFETY: `isa` says that the processor has AVX-512; the lengths are checked above.
             Isa::Avx512 => unsafe {
                 pick!(avx512:
-                    1 x [1 2 4 8] 2 x [1 2 4 8] 3 x [1 2 4 8]
-                    4 x [1 2 4] 5 x [1 2 4] 6 x [1 2 4] 7 x [1 2 4]
-                    8 x [1 2] 9 x [1 2] 10 x [1 2] 11 x [1 2] 12 x [1 2] 13 x [1 2] 14 x [1 2])
+                    1 x [1 2 4 8] 2 x [1 2 4 8] 3 x [1 2 4] 4 x [1 2 4] 5 x [1 2 4] 6 x [1 2 4]
+                    7 x [1 2] 8 x [1 2] 9 x [1 2] 10 x [1 2] 11 x [1 2] 12 x [1 2] 13 x [1 2] 14 x [1 2])
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `isa` says that the processor has AVX2 and FMA; the lengths are checked above.
@@ -106,10 +105,11 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
                 *chain = unsafe { _mm512_maskz_loadu_ps(masks[unit], c.add(row * tile.c_stride + unit * UNIT)) };
             }
         }
-    } else {
-        for row in 0..ROWS {
-            // SAFETY: inside C; a hint only.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(c.add(row * tile.c_stride).cast()) };
+    }
+    // The next tile's part of C, likely; it arrives while this tile is computed.
+    for row in 0..ROWS {
+        for unit in UNITS..2 * UNITS {
+            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(row * tile.c_stride + unit * UNIT).cast());
         }
     }
     let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
