@@ -109,13 +109,15 @@ fn pack_lanes(isa: Isa, lanes: Matrix<'_>, step: usize, out: &mut [f32]) {
     if step == 1 && lanes.column_stride() == 1 {
         return out[..depth].copy_from_slice(lanes.row(0));
     }
-    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if isa >= Isa::Avx2 && lanes.column_stride() == 1 && count > 1 {
+    let done = if isa >= Isa::Avx2 && lanes.column_stride() == 1 && count > 1 {
         // SAFETY: `isa` says that the processor has AVX2.
-        done = unsafe { transpose_lanes(lanes, step, out) };
-    }
-    let _ = isa;
+        unsafe { transpose_lanes(lanes, step, out) }
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (_, done) = (isa, 0);
     for k in done..depth {
         for (lane, out) in out[k * step..][..step].iter_mut().enumerate() {
             *out = lanes.get(lane.min(count - 1), k);
@@ -158,6 +160,12 @@ fn transpose_lanes(lanes: Matrix<'_>, step: usize, out: &mut [f32]) -> usize {
     let out = out.as_mut_ptr();
     let mut k = 0;
     while k + 8 <= depth && (k + 7) * step + groups * 8 <= room {
+        if k.is_multiple_of(16) {
+            // The panel after this one, most likely: its lanes are too short for the processor to see them coming.
+            for start in &starts[..count] {
+                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(count * lanes.row_stride() + k).cast());
+            }
+        }
         let mut columns = [[_mm256_setzero_ps(); 8]; 2];
         for (columns, starts) in columns.iter_mut().zip(starts.as_chunks::<8>().0).take(groups) {
             for at in [0, 4] {
