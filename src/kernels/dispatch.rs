@@ -131,15 +131,18 @@ macro_rules! per_isa {
         pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:path $(, check $check:block)?
     ) => {
         $(#[$attribute])*
+        #[allow(clippy::too_many_arguments, reason = "a formula has as many as it has")]
         pub fn $name($($argument: $type),*) $(-> $result)? {
             $($check)?
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
                 fn avx2($($argument: $type),*) $(-> $result)? {
                     $body($($argument),*)
                 }
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
                 fn avx512($($argument: $type),*) $(-> $result)? {
                     $body($($argument),*)
                 }

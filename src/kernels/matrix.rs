@@ -115,11 +115,6 @@ impl<'a> Matrix<'a> {
         }
         &self.data[row * self.row_stride..][..self.columns]
     }
-
-    /// The values behind the view, from its first element on.
-    pub(super) fn data(&self) -> &'a [f32] {
-        self.data
-    }
 }
 
 /// A writable view with contiguous columns: element (i, j) is `data[i * row_stride + j]`.
@@ -216,9 +211,11 @@ impl<'a> MatrixMut<'a> {
         &mut self.data[row * self.row_stride..][..self.columns]
     }
 
-    /// Where element (0, 0) lies.
-    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
-        self.data.as_mut_ptr()
+    /// The values from the first element of a block to its last; rows stay `row_stride` apart.
+    pub(super) fn block_mut(&mut self, rows: Range<usize>, columns: Range<usize>) -> &mut [f32] {
+        debug_assert!(rows.end <= self.rows && columns.end <= self.columns && !rows.is_empty());
+        let first = rows.start * self.row_stride + columns.start;
+        &mut self.data[first..(rows.end - 1) * self.row_stride + columns.end]
     }
 }
 

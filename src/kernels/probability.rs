@@ -13,10 +13,9 @@ pub fn sigmoid(x: f32) -> f32 {
     sigmoid_f64(f64::from(x)) as f32
 }
 
-/// 1 / (1 + e⁻ˣ) in f64. Small probabilities keep their precision down to e⁻⁷⁰⁸; NaN stays NaN.
-#[inline]
-pub fn sigmoid_f64(x: f64) -> f64 {
-    sigmoid_and_decay(x).0
+per_isa! {
+    /// 1 / (1 + e⁻ˣ) in f64. Small probabilities keep their precision down to e⁻⁷⁰⁸; NaN stays NaN.
+    pub fn sigmoid_f64(x: f64) -> f64 = sigmoid_body
 }
 
 per_isa! {
@@ -77,6 +76,11 @@ fn log_loss_body(logits: &[f32], labels: &[f32], weights: &[f32], grad_out: &mut
     sum
 }
 
+#[inline(always)]
+fn sigmoid_body(x: f64) -> f64 {
+    sigmoid_and_decay(x).0
+}
+
 /// The sigmoid of x and e⁻|ˣ|.
 #[inline(always)]
 fn sigmoid_and_decay(x: f64) -> (f64, f64) {
@@ -131,13 +135,21 @@ fn exp_of_negative(x: f64) -> f64 {
 /// The argument s of the artanh is at most 1/3, so the series in s² ends after s³³ (the next term is below 1e-18).
 #[inline(always)]
 fn ln_1p(u: f64) -> f64 {
+    /// 1/33, 1/31, …, 1/3, 1/1.
+    const SERIES: [f64; 17] = {
+        let mut series = [0.0; 17];
+        let mut at = 0;
+        while at < 17 {
+            series[at] = 1.0 / (33 - 2 * at) as f64;
+            at += 1;
+        }
+        series
+    };
     let s = u / (2.0 + u);
     let square = s * s;
-    let mut sum = 1.0 / 33.0;
-    let mut odd = 31.0;
-    while odd >= 1.0 {
-        sum = square.mul_add(sum, 1.0 / odd);
-        odd -= 2.0;
+    let mut sum = SERIES[0];
+    for &coefficient in &SERIES[1..] {
+        sum = sum.mul_add(square, coefficient);
     }
     2.0 * s * sum
 }

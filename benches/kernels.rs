@@ -1,0 +1,192 @@
+//! How fast each kernel is: products as a share of the machine's peak, element-wise kernels in and out of cache.
+//!
+//! The peak is measured first, in the same run (`fma_burst`), because clock rates drift. After each product a line on
+//! standard error gives its best share. `PCTR_ISA=avx2 cargo bench --bench kernels` measures another instruction set.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pctr::kernels::{
+    AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, FtrlRates, GemmScratch, Matrix, MatrixMut, PackedMatrix,
+    adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums, cross_forward, dot, dropout,
+    fma_burst, ftrl_logit, ftrl_update, gather_rows, gather_sum, gemm, gemm_packed, isa, log_loss_with_logits,
+};
+
+criterion_group! {
+    name = kernels;
+    config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    targets = products, few_rows, elements, tables
+}
+criterion_main!(kernels);
+
+/// Rows, K and columns of the layers of a deep model with 39 embeddings of 16: 624 inputs, 400 hidden units.
+const LAYERS: [(usize, usize, usize); 4] = [(4096, 624, 624), (4096, 624, 400), (64, 624, 624), (1000, 333, 77)];
+
+/// Training: forward (X·W), gradient of the input (dY·Wᵀ), gradient of the weights (Xᵀ·dY).
+fn products(criterion: &mut Criterion) {
+    let peak = peak();
+    let mut group = criterion.benchmark_group(format!("gemm/{}", isa()));
+    for (rows, inputs, outputs) in LAYERS {
+        let (x, w, dy) = (numbers(rows * inputs), numbers(inputs * outputs), numbers(rows * outputs));
+        let (x, w) = (Matrix::new(&x, rows, inputs), Matrix::new(&w, inputs, outputs));
+        let dy = Matrix::new(&dy, rows, outputs);
+        for (name, a, b) in [("forward", x, w), ("input gradient", dy, w.t()), ("weight gradient", x.t(), dy)] {
+            let mut c = vec![0.0; a.rows() * b.columns()];
+            let mut scratch = GemmScratch::new();
+            let id = format!("{name} {}×{}×{}", a.rows(), a.columns(), b.columns());
+            share_of_peak(&mut group, &id, 2 * a.rows() * a.columns() * b.columns(), peak, || {
+                gemm(MatrixMut::new(&mut c, a.rows(), b.columns()), a, b, false, &mut scratch);
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Serving: a few candidates through packed weights.
+fn few_rows(criterion: &mut Criterion) {
+    let peak = peak();
+    let mut group = criterion.benchmark_group(format!("gemm_packed/{}", isa()));
+    for width in [312, 624] {
+        let weights = numbers(width * width);
+        let packed = PackedMatrix::pack(Matrix::new(&weights, width, width));
+        for rows in [1, 2, 4, 8, 16, 33, 100] {
+            let (x, mut c, mut scratch) = (numbers(rows * width), vec![0.0; rows * width], GemmScratch::new());
+            let x = Matrix::new(&x, rows, width);
+            share_of_peak(&mut group, &format!("{rows}×{width}×{width}"), 2 * rows * width * width, peak, || {
+                gemm_packed(MatrixMut::new(&mut c, rows, width), x, &packed, false, &mut scratch);
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Kernels that read and write each value once: 8 Ki values stay in the first cache, 16 Mi in none.
+fn elements(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group(format!("elements/{}", isa()));
+    const WIDTH: usize = 128;
+    for length in [8 << 10, 16 << 20] {
+        let [x, v, g] = [numbers(length), numbers(length), numbers(length)];
+        let [mut y, mut m, mut second] = [numbers(length), numbers(length), vec![0.5; length]];
+        let bias = numbers(WIDTH);
+        let labels: Vec<f32> = v.iter().map(|&v| f32::from(u8::from(v > 0.0))).collect();
+        let step = AdamStep::new(1e-9, 0.9, 0.999, 1e-8, 10);
+        group.throughput(Throughput::Elements(length as u64));
+        let mut bench = |name: &str, work: &mut dyn FnMut()| {
+            group.bench_function(BenchmarkId::new(name, length), |bencher| bencher.iter(&mut *work));
+        };
+        bench("dot", &mut || {
+            black_box(dot(&x, &v));
+        });
+        bench("axpy", &mut || axpy(1e-9, &x, &mut y));
+        bench("add_bias_relu", &mut || add_bias_relu(MatrixMut::new(&mut y, length / WIDTH, WIDTH), &bias));
+        bench("cross_forward", &mut || cross_forward(&mut y, &x, &v, &bias, &g));
+        bench("column_sums", &mut || column_sums(Matrix::new(&x, length / WIDTH, WIDTH), &mut y[..WIDTH], false));
+        bench("batch_norm_statistics", &mut || {
+            batch_norm_statistics(&x, &mut m[..WIDTH], &mut second[..WIDTH]);
+        });
+        bench("dropout", &mut || dropout(&mut y, 0.999, 7, 11));
+        bench("adam", &mut || adam(&mut y, &mut m, &mut second, &g, &step));
+        bench("adagrad_rowwise of 16", &mut || {
+            let mut accumulator = 1.0;
+            for (y, g) in y.chunks_exact_mut(16).zip(g.chunks_exact(16)) {
+                adagrad_rowwise(y, g, &mut accumulator, 1e-9, 1e-8);
+            }
+        });
+        bench("log_loss_with_logits", &mut || {
+            black_box(log_loss_with_logits(&x, &labels, &[], &mut m));
+        });
+    }
+    group.finish();
+}
+
+/// Impressions of 39 slots against a table in cache (2¹² slots) and one far outside (2²⁴).
+fn tables(criterion: &mut Criterion) {
+    const FIELDS: usize = 39;
+    const IMPRESSIONS: usize = 1000;
+    let mut group = criterion.benchmark_group(format!("tables/{}", isa()));
+    group.throughput(Throughput::Elements(IMPRESSIONS as u64));
+    for bits in [12, 24] {
+        let table = 1usize << bits;
+        let slots: Vec<u32> = numbers(FIELDS * IMPRESSIONS)
+            .iter()
+            .enumerate()
+            .map(
+                |(at, x)| {
+                    if at % 50 == 0 { EMPTY_SLOT } else { (x.to_bits().wrapping_mul(0x9e37_79b1)) >> (32 - bits) }
+                },
+            )
+            .collect();
+        let mut pairs = vec![[0.3f32, 2.0]; table];
+        let weights = vec![0.1f32; table];
+        let rates = FtrlRates { alpha: 0.05, beta: 1.0, l1: 0.1, l2: 0.1 };
+        let mut bench = |name: &str, work: &mut dyn FnMut(&[u32])| {
+            group.bench_function(BenchmarkId::new(name, format!("2^{bits}")), |bencher| {
+                bencher.iter(|| slots.chunks_exact(FIELDS).for_each(&mut *work));
+            });
+        };
+        bench("ftrl_logit", &mut |slots| {
+            black_box(ftrl_logit(&pairs, slots, &rates));
+        });
+        bench("ftrl_logit and ftrl_update", &mut |slots| {
+            let logit = black_box(ftrl_logit(&pairs, slots, &rates));
+            ftrl_update(&mut pairs, slots, 1e-3 + 1e-9 * logit, &rates);
+        });
+        bench("gather_sum", &mut |slots| {
+            black_box(gather_sum(&weights, slots));
+        });
+        let mut rows = vec![0.0; FIELDS * 16];
+        bench("gather_rows of 16", &mut |slots| {
+            // The table is as large as above; its rows are 16 times fewer.
+            let folded: [u32; FIELDS] = std::array::from_fn(|at| slots[at] >> 4);
+            let folded = folded.map(|slot| slot & ((table >> 4) as u32 - 1));
+            gather_rows(&weights, 16, &folded, &mut rows);
+        });
+    }
+    group.finish();
+}
+
+/// Measures `work`, and says its best share of the peak.
+fn share_of_peak(group: &mut BenchmarkGroup<'_, WallTime>, id: &str, flops: usize, peak: f64, mut work: impl FnMut()) {
+    let mut best = f64::INFINITY;
+    group.throughput(Throughput::Elements(flops as u64));
+    group.bench_function(id, |bencher| {
+        bencher.iter_custom(|iterations| {
+            let start = Instant::now();
+            (0..iterations).for_each(|_| work());
+            let elapsed = start.elapsed();
+            best = best.min(elapsed.as_secs_f64() / iterations as f64);
+            elapsed
+        });
+    });
+    if best.is_finite() {
+        let rate = flops as f64 / best;
+        eprintln!("{id}: {:.1} GFLOP/s, {:.1} % of the peak", rate / 1e9, 100.0 * rate / peak);
+    }
+}
+
+/// Operations a second of one core, the best of many short bursts.
+fn peak() -> f64 {
+    const ITERATIONS: u64 = 200_000;
+    let burst = |_| {
+        let start = Instant::now();
+        black_box(fma_burst(black_box(ITERATIONS)));
+        (ITERATIONS * FLOPS_PER_BURST_ITERATION) as f64 / start.elapsed().as_secs_f64()
+    };
+    let peak = (0..100).map(burst).fold(0.0, f64::max);
+    eprintln!("peak of one core with {}: {:.1} GFLOP/s", isa(), peak / 1e9);
+    peak
+}
+
+/// Numbers from −1 to 1.
+fn numbers(length: usize) -> Vec<f32> {
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..length).map(next).collect()
+}

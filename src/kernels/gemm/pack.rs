@@ -1,0 +1,198 @@
+//! Matrices with any strides to the two packed orders that the micro-kernels read.
+//!
+//! * A to panels: `rows` (up to 14) rows, k-major, so that a step of k finds its rows side by side.
+//! * B to units: 16 columns, k-major; the last unit is filled up with copies of its last column, never stored.
+//!
+//! Both are the same move, "lanes side by side for each k". Where the lanes lie side by side in the source they are
+//! copied; where k does, 8×8 blocks are transposed in registers. Anything else goes one by one.
+
+use std::ops::Range;
+
+use super::super::dispatch::Isa;
+use super::super::matrix::Matrix;
+
+/// Columns of a unit of B: one AVX-512 register, two AVX2 registers, one cache line.
+pub(super) const UNIT: usize = 16;
+
+/// Values that start at a cache line; they are kept, not cleared, when the length changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AlignedBuffer {
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Line([f32; UNIT]);
+
+impl AlignedBuffer {
+    /// All values.
+    pub(super) fn values(&self) -> &[f32] {
+        // SAFETY: a `Line` is exactly 16 floats without padding (size and alignment are both 64).
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * UNIT) }
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<Line>()
+    }
+
+    /// At least `length` values; what they are is left over from before.
+    fn at_least(&mut self, length: usize) -> &mut [f32] {
+        let lines = length.div_ceil(UNIT);
+        if self.lines.len() < lines {
+            self.lines.resize(lines, Line::default());
+        }
+        // SAFETY: as in `values`.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * UNIT) }
+    }
+}
+
+/// Packs B: unit u holds columns 16 u .. 16 u + 16 and starts at value u · K · 16.
+pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, out: &mut AlignedBuffer) {
+    let depth = b.rows();
+    let units = b.columns().div_ceil(UNIT);
+    let out = out.at_least(units * depth * UNIT);
+    if depth == 0 {
+        return;
+    }
+    if b.column_stride() == 1 {
+        return pack_rows_across(b, out);
+    }
+    for (unit, out) in out.chunks_exact_mut(depth * UNIT).take(units).enumerate() {
+        let columns = unit * UNIT..b.columns().min((unit + 1) * UNIT);
+        pack_lanes(isa, b.column_range(columns).t(), UNIT, out);
+    }
+}
+
+/// Packs A: panel after panel, each K × its own number of rows.
+pub(super) fn pack_panels(
+    isa: Isa,
+    a: Matrix<'_>,
+    panels: impl Iterator<Item = Range<usize>>,
+    out: &mut AlignedBuffer,
+) {
+    let out = out.at_least(a.rows() * a.columns() + SPILL);
+    for rows in panels {
+        let out = &mut out[rows.start * a.columns()..];
+        pack_lanes(isa, a.row_range(rows.clone()), rows.len(), out);
+    }
+}
+
+/// Values that packing may write after the last one it means to; they are overwritten by what is packed next.
+const SPILL: usize = 16;
+
+/// B with contiguous rows: each row is read once, in order, and dealt to the units.
+fn pack_rows_across(b: Matrix<'_>, out: &mut [f32]) {
+    let depth = b.rows();
+    for k in 0..depth {
+        let (full, rest) = b.row(k).as_chunks::<UNIT>();
+        for (unit, values) in full.iter().enumerate() {
+            out[(unit * depth + k) * UNIT..][..UNIT].copy_from_slice(values);
+        }
+        if let Some(&last) = rest.last() {
+            let out = &mut out[(full.len() * depth + k) * UNIT..][..UNIT];
+            out.fill(last);
+            out[..rest.len()].copy_from_slice(rest);
+        }
+    }
+}
+
+/// out[k · step + lane] = lanes[lane][k] for each k; lanes from `lanes.rows()` up to `step` repeat the last one.
+///
+/// At most 16 lanes. May write up to 16 values too many where `out` has room, so panels are packed in order.
+fn pack_lanes(isa: Isa, lanes: Matrix<'_>, step: usize, out: &mut [f32]) {
+    let (count, depth) = (lanes.rows(), lanes.columns());
+    debug_assert!((1..=UNIT).contains(&count) && count <= step && out.len() >= depth * step);
+    if lanes.row_stride() == 1 && count == step {
+        return copy_lanes(lanes, out);
+    }
+    if step == 1 && lanes.column_stride() == 1 {
+        return out[..depth].copy_from_slice(lanes.row(0));
+    }
+    #[cfg(target_arch = "x86_64")]
+    let done = if isa >= Isa::Avx2 && lanes.column_stride() == 1 && count > 1 {
+        // SAFETY: `isa` says that the processor has AVX2.
+        unsafe { transpose_lanes(lanes, step, out) }
+    } else {
+        0
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (_, done) = (isa, 0);
+    for k in done..depth {
+        for (lane, out) in out[k * step..][..step].iter_mut().enumerate() {
+            *out = lanes.get(lane.min(count - 1), k);
+        }
+    }
+}
+
+/// The lanes lie side by side in the source: for each k one run of `count` values is copied.
+fn copy_lanes(lanes: Matrix<'_>, out: &mut [f32]) {
+    let (count, depth) = (lanes.rows(), lanes.columns());
+    let lanes = lanes.t();
+    for (k, out) in out.chunks_exact_mut(count).take(depth).enumerate() {
+        let run = lanes.row(k);
+        // Two overlapping copies of a known length in place of one call with an unknown one.
+        match count {
+            8.. => {
+                out[..8].copy_from_slice(&run[..8]);
+                out[count - 8..].copy_from_slice(&run[count - 8..]);
+            }
+            4.. => {
+                out[..4].copy_from_slice(&run[..4]);
+                out[count - 4..].copy_from_slice(&run[count - 4..]);
+            }
+            _ => out.copy_from_slice(run),
+        }
+    }
+}
+
+/// Transposes blocks of 8 steps of k; returns how many steps are done. The rows of `lanes` must be contiguous.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_lanes(lanes: Matrix<'_>, step: usize, out: &mut [f32]) -> usize {
+    use std::arch::x86_64::*;
+    let (count, depth) = (lanes.rows(), lanes.columns());
+    let groups = step.div_ceil(8);
+    // Where each lane starts; lanes that are not there repeat the last one.
+    let starts: [*const f32; UNIT] = std::array::from_fn(|lane| lanes.row(lane.min(count - 1)).as_ptr());
+    // The last step of k of a block writes `groups` · 8 values where `step` are meant.
+    let room = out.len();
+    let out = out.as_mut_ptr();
+    let mut k = 0;
+    while k + 8 <= depth && (k + 7) * step + groups * 8 <= room {
+        if k.is_multiple_of(16) {
+            // The panel after this one, most likely: its lanes are too short for the processor to see them coming.
+            for start in &starts[..count] {
+                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(count * lanes.row_stride() + k).cast());
+            }
+        }
+        let mut columns = [[_mm256_setzero_ps(); 8]; 2];
+        for (columns, starts) in columns.iter_mut().zip(starts.as_chunks::<8>().0).take(groups) {
+            for at in [0, 4] {
+                let mut rows = [_mm256_setzero_ps(); 4];
+                for (lane, row) in rows.iter_mut().enumerate() {
+                    // SAFETY: k + at + 4 ≤ depth, the length of each lane.
+                    let (low, high) =
+                        unsafe { (_mm_loadu_ps(starts[lane].add(k + at)), _mm_loadu_ps(starts[lane + 4].add(k + at))) };
+                    *row = _mm256_set_m128(high, low);
+                }
+                let low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
+                let high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
+                let low23 = _mm256_unpacklo_ps(rows[2], rows[3]);
+                let high23 = _mm256_unpackhi_ps(rows[2], rows[3]);
+                columns[at] = _mm256_shuffle_ps::<0x44>(low01, low23);
+                columns[at + 1] = _mm256_shuffle_ps::<0xee>(low01, low23);
+                columns[at + 2] = _mm256_shuffle_ps::<0x44>(high01, high23);
+                columns[at + 3] = _mm256_shuffle_ps::<0xee>(high01, high23);
+            }
+        }
+        for at in 0..8 {
+            for (group, columns) in columns.iter().enumerate().take(groups) {
+                // SAFETY: the loop's condition says that the last of these writes ends inside `out`.
+                unsafe { _mm256_storeu_ps(out.add((k + at) * step + group * 8), columns[at]) };
+            }
+        }
+        k += 8;
+    }
+    k
+}

@@ -1,1 +1,0 @@
-//! One suite, run on every instruction set of this machine.
