@@ -6,3 +6,5 @@ pub mod kernels;
 pub mod learn;
 pub mod metrics;
 pub mod model;
+pub mod predict;
+pub mod registry;
