@@ -7,3 +7,5 @@ pub mod kernels;
 pub mod learn;
 pub mod metrics;
 pub mod model;
+pub mod predict;
+pub mod registry;

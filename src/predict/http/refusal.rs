@@ -1,0 +1,123 @@
+//! What is wrong with a request → status and body of the answer.
+//!
+//! Everything wrong with what a request *says* is 400, whatever it is, so that a client needs one branch; `kind` tells the
+//! causes apart, `field` names the field, and `message` says where, what was expected and what was found.
+
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The body is no JSON, or no UTF-8.
+    InvalidJson,
+    /// A field, or a key of the request, is unknown.
+    UnknownField,
+    /// A field, or a key of the request, stands twice in one object.
+    DuplicateField,
+    /// A value is of another type than its field takes.
+    WrongType,
+    /// A numeric field holds something that is no finite number.
+    InvalidNumber,
+    /// There is no candidate.
+    NoCandidates,
+    /// There are more candidates than the service takes.
+    TooManyCandidates,
+    /// The body is longer than the service takes.
+    BodyTooLarge,
+    /// The body ended early.
+    BodyUnreadable,
+    /// No such path.
+    NotFound,
+    /// The path takes another method.
+    MethodNotAllowed,
+    /// Our bug.
+    Internal,
+}
+
+impl RefusalKind {
+    /// All kinds.
+    pub const ALL: [RefusalKind; 12] = [
+        RefusalKind::InvalidJson,
+        RefusalKind::UnknownField,
+        RefusalKind::DuplicateField,
+        RefusalKind::WrongType,
+        RefusalKind::InvalidNumber,
+        RefusalKind::NoCandidates,
+        RefusalKind::TooManyCandidates,
+        RefusalKind::BodyTooLarge,
+        RefusalKind::BodyUnreadable,
+        RefusalKind::NotFound,
+        RefusalKind::MethodNotAllowed,
+        RefusalKind::Internal,
+    ];
+
+    /// As the answer's `kind` and the metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RefusalKind::InvalidJson => "invalid_json",
+            RefusalKind::UnknownField => "unknown_field",
+            RefusalKind::DuplicateField => "duplicate_field",
+            RefusalKind::WrongType => "wrong_type",
+            RefusalKind::InvalidNumber => "invalid_number",
+            RefusalKind::NoCandidates => "no_candidates",
+            RefusalKind::TooManyCandidates => "too_many_candidates",
+            RefusalKind::BodyTooLarge => "body_too_large",
+            RefusalKind::BodyUnreadable => "body_unreadable",
+            RefusalKind::NotFound => "not_found",
+            RefusalKind::MethodNotAllowed => "method_not_allowed",
+            RefusalKind::Internal => "internal",
+        }
+    }
+
+    /// Status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            RefusalKind::InvalidJson
+            | RefusalKind::UnknownField
+            | RefusalKind::DuplicateField
+            | RefusalKind::WrongType
+            | RefusalKind::InvalidNumber
+            | RefusalKind::NoCandidates
+            | RefusalKind::TooManyCandidates
+            | RefusalKind::BodyUnreadable => StatusCode::BAD_REQUEST,
+            RefusalKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::NotFound => StatusCode::NOT_FOUND,
+            RefusalKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// A refused request.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) kind: RefusalKind,
+    pub(super) message: String,
+    pub(super) field: Option<String>,
+}
+
+impl Refusal {
+    pub(super) fn new(kind: RefusalKind, message: impl Into<String>) -> Refusal {
+        Refusal { kind, message: message.into(), field: None }
+    }
+
+    pub(super) fn of_field(kind: RefusalKind, field: &str, message: impl Into<String>) -> Refusal {
+        Refusal { kind, message: message.into(), field: Some(field.to_owned()) }
+    }
+
+    pub(super) fn of_body(rejection: &BytesRejection, most: usize) -> Refusal {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Refusal::new(RefusalKind::BodyTooLarge, format!("expected a body of at most {most} bytes"))
+            }
+            _ => Refusal::new(RefusalKind::BodyUnreadable, rejection.body_text()),
+        }
+    }
+
+    /// The answer's body.
+    pub(super) fn body(&self) -> String {
+        let Refusal { kind, message, field } = self;
+        serde_json::json!({ "error": { "kind": kind.name(), "message": message, "field": field } }).to_string()
+    }
+}

@@ -1,0 +1,15 @@
+//! The second life: a request → calibrated click probabilities, from a bundle that training left.
+//!
+//! ```text
+//! request ─▶ fields ─▶ cells ─▶ scorer ─▶ probabilities      registry ─▶ live: the bundle in use, exchanged by one pointer
+//! ```
+//!
+//! [`scorer`] knows no HTTP and waits for nothing; [`http`] is a skin around it. Nothing here learns.
+
+pub mod fields;
+pub mod http;
+pub mod live;
+pub mod scorer;
+
+pub use fields::Fields;
+pub use live::{Follower, Live, LiveModel};
