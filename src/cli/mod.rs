@@ -3,9 +3,11 @@
 mod evaluate;
 mod generate;
 mod machine;
+mod models;
 mod progress;
 mod rows;
 mod score;
+mod serve;
 mod train;
 
 use std::io::Write;
@@ -42,6 +44,10 @@ enum Verb {
     Score(score::ScoreArgs),
     /// Judge a bundle on labeled rows.
     Evaluate(evaluate::EvaluateArgs),
+    /// List, show, publish, promote and roll back models of a registry.
+    Models(models::ModelsArgs),
+    /// Answer click probabilities over HTTP.
+    Serve(serve::ServeArgs),
     /// Say what this machine offers and how fast it is.
     Machine(machine::MachineArgs),
     /// Print completions for a shell.
@@ -75,25 +81,34 @@ impl Context {
 /// Whatever went wrong; its kind is the exit code.
 pub fn run(cli: Cli) -> Result<()> {
     let context = Context { quiet: cli.quiet, ..Context::default() };
-    let interrupt = context.interrupt.clone();
-    // The first Ctrl-C asks for a clean end, the second one ends at once.
-    ctrlc::set_handler(move || match interrupt.check() {
-        Ok(()) => interrupt.set(),
-        Err(_) => std::process::exit(i32::from(crate::error::Kind::Interrupted.exit_code())),
-    })
-    .map_err(|error| Error::Bug(format!("cannot listen for Ctrl-C: {error}")))?;
     start_logs(cli.quiet);
+    // The service listens for signals itself, to finish the requests it has.
+    if !matches!(cli.verb, Verb::Serve(_)) {
+        listen_for_interrupts(&context.interrupt)?;
+    }
     match cli.verb {
         Verb::Generate(args) => args.run(&context),
         Verb::Train(args) => args.run(&context),
         Verb::Score(args) => args.run(&context),
         Verb::Evaluate(args) => args.run(&context),
+        Verb::Models(args) => models::run(&args),
+        Verb::Serve(args) => serve::run(&args),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pctr", &mut std::io::stdout());
             Ok(())
         }
     }
+}
+
+/// The first Ctrl-C asks for a clean end, the second one ends at once.
+fn listen_for_interrupts(interrupt: &Interrupt) -> Result<()> {
+    let interrupt = interrupt.clone();
+    ctrlc::set_handler(move || match interrupt.check() {
+        Ok(()) => interrupt.set(),
+        Err(_) => std::process::exit(i32::from(crate::error::Kind::Interrupted.exit_code())),
+    })
+    .map_err(|error| Error::Bug(format!("cannot listen for Ctrl-C: {error}")))
 }
 
 /// Tells an error on standard error.

@@ -12,7 +12,7 @@ use crate::registry::{Action, Entry, Listed, PRODUCTION, Registry, SchemaChange,
 
 /// Arguments of `pctr models`.
 #[derive(Debug, Args)]
-pub struct ModelsArgs {
+pub(super) struct ModelsArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -75,7 +75,7 @@ struct Place {
 ///
 /// # Errors
 /// Whatever the registry answers; io when standard output is closed.
-pub fn run(args: &ModelsArgs) -> Result<()> {
+pub(super) fn run(args: &ModelsArgs) -> Result<()> {
     match &args.verb {
         Verb::List { place } => {
             let models = Registry::open(&place.registry)?.list()?;
@@ -121,7 +121,7 @@ fn table(models: &[Listed]) -> String {
         return "no models published".into();
     }
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["model", "serves", "schema", "training rows", "log loss", "size", "published"]);
     for listed in models {
         let mut row = vec![listed.model.clone(), listed.stages.join(", ")];
@@ -142,7 +142,7 @@ fn table(models: &[Listed]) -> String {
 
 fn described(listed: &Listed, history: &[Entry]) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     table.add_row(["model", &listed.model]);
     table.add_row(["serves", &listed.stages.join(", ")]);
     if let Some(problem) = &listed.problem {

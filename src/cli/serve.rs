@@ -13,7 +13,7 @@ use crate::registry::PRODUCTION;
 #[derive(Debug, Args)]
 #[command(after_help = "POST /v1/score answers probabilities; GET /healthz, /readyz and /metrics tell how it is. \
                         SIGINT or SIGTERM ends it after the requests it has are answered.")]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// Stage of the registry to follow
@@ -50,7 +50,7 @@ struct SourceArgs {
 ///
 /// # Errors
 /// Bundle when the model is refused; config when the registry serves nothing; io when the address cannot be had.
-pub fn run(args: &ServeArgs) -> Result<()> {
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
     let source = match (&args.source.bundle, &args.source.registry) {
         (Some(bundle), _) => Source::Bundle(bundle.clone()),
         (None, registry) => {
