@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod evaluate;
 pub mod generate;
+pub mod inspect;
 mod interrupt;
 pub mod prepare;
 pub mod score;
