@@ -2,8 +2,10 @@
 
 mod evaluate;
 mod generate;
+mod inspect;
 mod machine;
 mod models;
+mod prepare;
 mod progress;
 mod rows;
 mod score;
@@ -38,6 +40,10 @@ Start with: pctr quickstart";
 enum Verb {
     /// Write an ad log with known true click probabilities.
     Generate(generate::GenerateArgs),
+    /// Look at a log field by field, and what the encoder would do with it.
+    Inspect(inspect::InspectArgs),
+    /// Encode logs once, for many trainings.
+    Prepare(prepare::PrepareArgs),
     /// Train a model and write it as a bundle.
     Train(train::TrainArgs),
     /// Write one calibrated probability for each row of a log.
@@ -88,6 +94,8 @@ pub fn run(cli: Cli) -> Result<()> {
     }
     match cli.verb {
         Verb::Generate(args) => args.run(&context),
+        Verb::Inspect(args) => args.run(&context),
+        Verb::Prepare(args) => args.run(&context),
         Verb::Train(args) => args.run(&context),
         Verb::Score(args) => args.run(&context),
         Verb::Evaluate(args) => args.run(&context),
