@@ -264,5 +264,8 @@ fn decay_below_one(key: &str, shrinkage: f32, applies: bool) -> Result<()> {
     if !applies || shrinkage < 1.0 {
         return Ok(());
     }
-    refuse(key, format!("expected learning rate × {key} below 1, got {shrinkage}: one step would wipe out every weight"))
+    refuse(
+        key,
+        format!("expected learning rate × {key} below 1, got {shrinkage}: one step would wipe out every weight"),
+    )
 }

@@ -1,0 +1,212 @@
+//! Batches → weights: one step is sort, catch up, forward, loss, backward, update; nothing is allocated once buffers have grown.
+
+use super::config::{DcnConfig, WideRule};
+use super::crew::{self, Crew};
+use super::deep::Dropout;
+use super::embedding::Embedding;
+use super::model::DcnModel;
+use super::network::Network;
+use super::touched::Touched;
+use super::wide::Wide;
+use crate::error::{Error, Result};
+use crate::kernels::{self, AdamStep, GemmScratch};
+use crate::model::{Batch, Layout, Learn, Span, Threads};
+use rand_core::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use std::sync::Arc;
+
+/// A DCN v2 that learns.
+///
+/// The loss is the mean over the rows of a batch of `weight · log loss`; the sum of weights does not divide it.
+#[derive(Debug)]
+pub struct DcnLearner {
+    config: DcnConfig,
+    layout: Layout,
+    seed: u64,
+    steps: u64,
+    embedding: Embedding,
+    network: Network,
+    wide: Option<Wide>,
+    touched: Touched,
+    scratch: Vec<GemmScratch>,
+    /// Embeddings of the batch, rows × width.
+    x0: Vec<f32>,
+    logits: Vec<f32>,
+    /// ∂loss/∂logit, of the loss summed over the batch.
+    summed: Vec<f32>,
+    /// The same of the mean.
+    mean: Vec<f32>,
+}
+
+impl DcnLearner {
+    /// A network with first weights drawn by `seed`, for rows of `layout`.
+    ///
+    /// Embeddings start as `embedding_init` says, matrices of cross layers and head uniform (Glorot & Bengio 2010), matrices of
+    /// the tower normal (He et al. 2015), biases and linear weights at 0.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the layout leaves nothing to embed, or the table cannot be addressed.
+    pub fn new(config: DcnConfig, layout: Layout, seed: u64) -> Result<Self> {
+        let fields = embedded_spans(&config, &layout);
+        if fields.is_empty() || layout.table_rows == 0 {
+            return Err(Error::config("dcn", "layout", "expected at least one field to embed, got none"));
+        }
+        if layout.table_rows.checked_mul(config.settings().embedding_dim * 4).is_none() {
+            let message = format!("expected a table that fits in memory, got {} rows", layout.table_rows);
+            return Err(Error::config("dcn", "layout", message));
+        }
+        let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let embedding = Embedding::new(&config, fields, layout.width(), layout.table_rows, &mut generator);
+        Ok(DcnLearner {
+            network: Network::new(&config, embedding.width(), &mut generator),
+            wide: Wide::new(&config, &layout.spans, layout.table_rows),
+            embedding,
+            config,
+            layout,
+            seed,
+            steps: 0,
+            touched: Touched::default(),
+            scratch: Vec::new(),
+            x0: Vec::new(),
+            logits: Vec::new(),
+            summed: Vec::new(),
+            mean: Vec::new(),
+        })
+    }
+
+    /// Sets the bias before the first step, best to the log-odds of the click rate: the first steps then need not find it.
+    pub fn set_bias(&mut self, logit: f32) {
+        self.network.set_bias(logit);
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Everything before the update: fills gradients, returns the summed loss.
+    fn gradients(&mut self, batch: &Batch<'_>, threads: Threads<'_>) -> f64 {
+        let Batch { slots, labels, weights } = *batch;
+        let rows = slots.rows();
+        assert_eq!(slots.width(), self.layout.width(), "positions of a row");
+        assert_eq!(labels.len(), rows, "one label for each row");
+        self.touched.sort(slots, self.layout.table_rows);
+        self.embedding.catch_up(&self.touched, threads);
+        let crew = &mut Crew::new(threads, &mut self.scratch);
+        crew::fit(&mut self.x0, rows * self.embedding.width());
+        for per_row in [&mut self.logits, &mut self.summed, &mut self.mean] {
+            crew::fit(per_row, rows);
+        }
+        let settings = self.config.settings();
+        let (seed, steps) = (self.seed, self.steps);
+        let drop = |share: f32, layer: u64| Dropout { keep: 1.0 - share, seed: stream(seed, steps, layer) };
+        let drop_deep = |layer: usize| drop(settings.dropout, 1 + layer as u64);
+        self.embedding.forward(slots, drop(settings.embedding_dropout, 0), &mut self.x0, crew);
+        self.network.forward(&self.x0, drop_deep, &mut self.logits, crew);
+        if let Some(wide) = &mut self.wide {
+            wide.catch_up(&self.touched);
+            wide.forward(slots, &mut self.logits);
+        }
+        let loss = kernels::log_loss_with_logits(&self.logits, labels, weights.unwrap_or(&[]), &mut self.summed);
+        self.mean.copy_from_slice(&self.summed);
+        kernels::scale(1.0 / rows as f32, &mut self.mean);
+        self.network.backward(&self.x0, drop_deep, &self.mean, crew);
+        loss
+    }
+
+    /// For tests: loss and every gradient of one batch, by name, without a step.
+    #[cfg(test)]
+    pub(super) fn gradients_by_name(&mut self, batch: &Batch<'_>) -> (f64, Vec<(String, Vec<f32>)>) {
+        let loss = self.gradients(batch, Threads::one());
+        let parameters = &self.network.parameters;
+        let dense = parameters.tensors.iter();
+        let mut all: Vec<_> =
+            dense.map(|tensor| (tensor.name.clone(), parameters.gradients[tensor.range.clone()].to_vec())).collect();
+        let embedding = self.embedding.gradient(batch.slots, &self.touched, &self.network.gradient_x0);
+        all.push(("embedding.weight".into(), embedding));
+        if let Some(wide) = &self.wide {
+            all.push(("wide.weight".into(), wide.gradient(batch.slots, &self.touched, &self.mean)));
+        }
+        (loss, all)
+    }
+
+    /// For tests: every weight by name, to be read and set.
+    #[cfg(test)]
+    pub(super) fn weights_by_name(&mut self) -> Vec<(String, &mut [f32])> {
+        let mut all = Vec::new();
+        let mut rest = &mut self.network.parameters.values[..];
+        for tensor in &self.network.parameters.tensors {
+            let (values, later) = rest.split_at_mut(tensor.range.len());
+            all.push((tensor.name.clone(), values));
+            rest = later;
+        }
+        all.push(("embedding.weight".into(), &mut self.embedding.table[..]));
+        if let Some(wide) = &mut self.wide {
+            all.push(("wide.weight".into(), &mut wide.weights[..]));
+        }
+        all
+    }
+
+    /// For tests: logits of the batch last seen.
+    #[cfg(test)]
+    pub(super) fn logits(&self) -> &[f32] {
+        &self.logits
+    }
+}
+
+impl Learn for DcnLearner {
+    type Frozen = DcnModel;
+
+    fn learn(&mut self, batch: &Batch<'_>, rate: f32, threads: Threads<'_>) -> f64 {
+        let Batch { slots, .. } = *batch;
+        if slots.rows() == 0 {
+            return 0.0;
+        }
+        let loss = self.gradients(batch, threads);
+        self.steps += 1;
+        let settings = self.config.settings();
+        let learning_rate = settings.learning_rate * rate;
+        let step = AdamStep::new(learning_rate, settings.beta1, settings.beta2, settings.epsilon, self.steps);
+        self.network.parameters.adam(&self.config, &step, threads);
+        self.embedding.learn(slots, &self.touched, &self.network.gradient_x0, &step, rate, threads);
+        if let Some(wide) = &mut self.wide {
+            wide.learn(slots, &self.touched, &self.summed, &step, rate, threads);
+        }
+        loss
+    }
+
+    fn freeze(&self) -> DcnModel {
+        let table = vec![self.layout.table_rows, self.config.settings().embedding_dim];
+        let mut tensors = vec![("embedding.weight".to_string(), table, self.embedding.frozen())];
+        if let Some(wide) = &self.wide {
+            tensors.push(("wide.weight".into(), vec![self.layout.table_rows], wide.frozen()));
+        }
+        tensors.extend(self.network.frozen());
+        let lookup = |name: &str| {
+            let at = tensors.iter().position(|(tensor, ..)| tensor == name)?;
+            let (_, shape, values) = &mut tensors[at];
+            Some((std::mem::take(shape), Arc::new(std::mem::take(values)) as _))
+        };
+        DcnModel::from_tensors(self.config.clone(), self.layout.clone(), lookup).expect("the learner has every tensor")
+    }
+}
+
+/// Spans that get embeddings: all, but crosses only where the config says so or nothing else would read them.
+pub(super) fn embedded_spans(config: &DcnConfig, layout: &Layout) -> Vec<Span> {
+    let settings = config.settings();
+    let all = settings.embed_crosses || settings.wide == WideRule::None;
+    layout.spans.iter().filter(|span| all || !span.name.contains('*')).cloned().collect()
+}
+
+/// A seed for one layer in one step: distinct for all layers (at most 17) of all steps.
+fn stream(seed: u64, step: u64, layer: u64) -> u64 {
+    seed.wrapping_add((step * 32 + layer).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// For tests: what dropout multiplies the values of a layer by in the coming step.
+#[cfg(test)]
+pub(super) fn dropout_factors(learner: &DcnLearner, layer: u64, share: f32, length: usize) -> Vec<f32> {
+    let mut factors = vec![1.0; length];
+    kernels::dropout(&mut factors, 1.0 - share, stream(learner.seed, learner.steps, layer), 0);
+    factors
+}

@@ -1,0 +1,36 @@
+//! Deep & Cross Network v2 (Wang et al. 2021, arXiv 2008.13535): slots → logit; forward and backward side by side.
+//!
+//! ```text
+//! slots ─▶ embedding ─▶ x₀ ─┬─▶ cross, or mixture (with experts) ─┬─▶ head ─▶ (+) ─▶ logit
+//!   │                       └─▶ deep (with norm) ─────────────────┘            ▲
+//!   └─▶ wide ──────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! [`DcnLearner`] learns and freezes into a [`DcnModel`]. `network` holds the dense layers together, `parameters` their tensors and
+//! Adam. `touched` finds the slots of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
+//! threads so that their number never changes a bit. [`Schedule`] turns steps into rates.
+
+mod config;
+mod crew;
+mod cross;
+mod deep;
+mod embedding;
+mod experts;
+mod head;
+mod learner;
+mod mixture;
+mod model;
+mod network;
+mod norm;
+mod optimizer;
+mod parameters;
+mod schedule;
+#[cfg(test)]
+mod tests;
+mod touched;
+mod wide;
+
+pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, RawDcn, Structure, WeightDecayForm, WideRule};
+pub use learner::DcnLearner;
+pub use model::{DcnModel, DcnScratch, Values};
+pub use schedule::{Decay, Schedule};

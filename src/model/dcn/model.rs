@@ -1,0 +1,217 @@
+//! A frozen DCN v2: slots → logits, on weights packed once. Cannot learn.
+//!
+//! Rows are worked off in blocks that stay in the cache. Every operation of a row is the same whatever its block, so its bits
+//! depend on that row alone.
+
+use super::config::DcnConfig;
+use super::embedding;
+use super::experts::{Experts, Hidden};
+use super::head::add_dots;
+use super::learner::embedded_spans;
+use super::network::HeadReads;
+use super::wide;
+use crate::error::{Error, Result};
+use crate::kernels::{self, GemmScratch, Matrix, MatrixMut, PackedMatrix};
+use crate::model::{Layout, Predict, Slots, Span};
+use std::sync::Arc;
+
+/// Values of a tensor, in memory or mapped.
+pub type Values = Arc<dyn AsRef<[f32]> + Send + Sync>;
+
+/// A DCN v2 that predicts.
+pub struct DcnModel {
+    config: DcnConfig,
+    layout: Layout,
+    /// Name, shape and values, in the order of [`DcnModel::tensors`].
+    tensors: Vec<(String, Vec<usize>, Values)>,
+    fields: Vec<Span>,
+    embedding: Values,
+    wide: Option<Values>,
+    cross: Vec<(Cross, Values)>,
+    deep: Vec<(PackedMatrix, Values)>,
+    head_cross: Option<Values>,
+    head_deep: Option<Values>,
+    bias: f32,
+}
+
+/// Weights of a cross layer.
+enum Cross {
+    Full(PackedMatrix),
+    Mixture(Experts),
+}
+
+/// Buffers of [`DcnModel::predict`] for one block of rows.
+#[derive(Debug, Default)]
+pub struct DcnScratch {
+    gemm: GemmScratch,
+    x0: Vec<f32>,
+    x: Vec<f32>,
+    next: Vec<f32>,
+    product: Vec<f32>,
+    hidden: Hidden,
+    deep: Vec<f32>,
+    deep_next: Vec<f32>,
+}
+
+/// Rows worked on at a time.
+const BLOCK: usize = 128;
+
+impl DcnModel {
+    /// Builds the model from tensors found by name (see [`DcnModel::tensors`] for names and shapes).
+    ///
+    /// # Errors
+    /// [`Error::Bundle`] naming the first tensor that is missing, of another shape, or holds a number that is not finite.
+    pub fn from_tensors(
+        config: DcnConfig,
+        layout: Layout,
+        mut lookup: impl FnMut(&str) -> Option<(Vec<usize>, Values)>,
+    ) -> Result<Self> {
+        let settings = config.settings();
+        let fields = embedded_spans(&config, &layout);
+        let (table_rows, dim) = (layout.table_rows, settings.embedding_dim);
+        let width = fields.len() * dim;
+        let mut tensors = Vec::new();
+        let mut take = |name: String, shape: &[usize]| -> Result<Values> {
+            let (got, values) = lookup(&name).ok_or_else(|| refuse(&name, "is missing"))?;
+            let length = (*values).as_ref().len();
+            if got != shape || length != shape.iter().product::<usize>() {
+                return Err(refuse(&name, &format!("expected shape {shape:?}, got {got:?} with {length} values")));
+            }
+            if let Some(at) = (*values).as_ref().iter().position(|value| !value.is_finite()) {
+                return Err(refuse(&name, &format!("expected finite numbers, got {} at {at}", (*values).as_ref()[at])));
+            }
+            tensors.push((name, got, values.clone()));
+            Ok(values)
+        };
+        let embedding = take("embedding.weight".into(), &[table_rows, dim])?;
+        let has_wide = settings.wide != super::WideRule::None;
+        let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
+        let mut cross = Vec::new();
+        for layer in 0..settings.cross_layers {
+            let (rank, experts) = (settings.cross_rank, settings.cross_experts);
+            let mut take = |tensor: &str, shape: &[usize]| take(format!("cross.{layer}.{tensor}"), shape);
+            let weights = if rank == 0 {
+                Cross::Full(pack(&take("weight", &[width, width])?, width, width))
+            } else {
+                let (down, core) = (take("down", &[width, experts * rank])?, take("core", &[experts, rank, rank])?);
+                let (up, gate) = (take("up", &[experts * rank, width])?, take("gate", &[width, experts])?);
+                let mut packed = Experts::default();
+                let views = [
+                    Matrix::new((*down).as_ref(), width, experts * rank),
+                    Matrix::new((*core).as_ref(), experts * rank, rank),
+                    Matrix::new((*up).as_ref(), experts * rank, width),
+                    Matrix::new((*gate).as_ref(), width, experts),
+                ];
+                packed.repack(views, false);
+                Cross::Mixture(packed)
+            };
+            cross.push((weights, take("bias", &[width])?));
+        }
+        let mut deep = Vec::new();
+        let mut inputs = width;
+        for (layer, &outputs) in settings.deep.iter().enumerate() {
+            let weight = take(format!("deep.{layer}.weight"), &[inputs, outputs])?;
+            deep.push((pack(&weight, inputs, outputs), take(format!("deep.{layer}.bias"), &[outputs])?));
+            inputs = outputs;
+        }
+        let reads = HeadReads::of(&config);
+        let head_cross = if reads.cross { Some(take("head.cross".into(), &[width])?) } else { None };
+        let head_deep = if reads.deep { Some(take("head.deep".into(), &[inputs])?) } else { None };
+        let bias = (*take("head.bias".into(), &[1])?).as_ref()[0];
+        Ok(DcnModel { config, layout, tensors, fields, embedding, wide, cross, deep, head_cross, head_deep, bias })
+    }
+
+    /// Name, shape and values of every tensor, to be stored.
+    ///
+    /// With D values in x₀, E experts of rank R and T slots: `embedding.weight` T × dim, `wide.weight` T; for each cross layer
+    /// `cross.i.weight` D × D or `down` D × E·R, `core` E × R × R, `up` E·R × D, `gate` D × E, and `bias` D; for each layer of the
+    /// tower `deep.i.weight` inputs × outputs, `deep.i.bias`; `head.cross` D, `head.deep`, `head.bias` 1.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        self.tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), (**values).as_ref())).collect()
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &DcnConfig {
+        &self.config
+    }
+
+    /// The layout of its rows.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// One block of rows.
+    fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
+        let rows = slots.rows();
+        let width = self.fields.len() * self.config.settings().embedding_dim;
+        let DcnScratch { gemm, x0, x, next, product, hidden, deep, deep_next } = scratch;
+        for buffer in [&mut *x0, &mut *x, &mut *next, &mut *product] {
+            buffer.resize(rows * width, 0.0);
+        }
+        embedding::gather((*self.embedding).as_ref(), self.config.settings().embedding_dim, &self.fields, slots, x0);
+        for (layer, (weights, bias)) in self.cross.iter().enumerate() {
+            let from = if layer == 0 { &x0[..] } else { &x[..] };
+            match weights {
+                Cross::Full(weight) => {
+                    let target = MatrixMut::new(product, rows, width);
+                    kernels::gemm_packed(target, Matrix::new(from, rows, width), weight, false, gemm);
+                }
+                Cross::Mixture(experts) => {
+                    let settings = self.config.settings();
+                    hidden.fit(rows, settings.cross_experts, settings.cross_rank);
+                    experts.forward(Matrix::new(from, rows, width), &mut hidden.whole(), product, gemm);
+                }
+            }
+            kernels::cross_forward(next, x0, product, (**bias).as_ref(), from);
+            std::mem::swap(x, next);
+        }
+        let crossed = if self.cross.is_empty() { &x0[..] } else { &x[..] };
+        let stacked = self.config.settings().structure == super::Structure::Stacked;
+        let mut from = if stacked { crossed } else { &x0[..] };
+        for (weight, bias) in &self.deep {
+            deep_next.resize(rows * weight.columns(), 0.0);
+            let target = MatrixMut::new(deep_next, rows, weight.columns());
+            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, gemm);
+            kernels::add_bias_relu(MatrixMut::new(deep_next, rows, weight.columns()), (**bias).as_ref());
+            std::mem::swap(deep, deep_next);
+            from = deep;
+        }
+        logits.fill(self.bias);
+        if let Some(weight) = &self.head_cross {
+            add_dots((**weight).as_ref(), crossed, logits);
+        }
+        if let Some(weight) = &self.head_deep {
+            add_dots((**weight).as_ref(), from, logits);
+        }
+        if let Some(weights) = &self.wide {
+            wide::add_logits((**weights).as_ref(), &self.layout.spans, slots, logits);
+        }
+    }
+}
+
+impl Predict for DcnModel {
+    type Scratch = DcnScratch;
+
+    fn predict(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
+        assert_eq!(slots.rows(), logits.len(), "one logit for each row");
+        assert_eq!(slots.width(), self.layout.width(), "positions of a row");
+        for (block, logits) in logits.chunks_mut(BLOCK).enumerate() {
+            let first = block * BLOCK;
+            self.predict_block(slots.range(first..first + logits.len()), scratch, logits);
+        }
+    }
+}
+
+impl std::fmt::Debug for DcnModel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("DcnModel").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn pack(values: &Values, rows: usize, columns: usize) -> PackedMatrix {
+    PackedMatrix::pack(Matrix::new((**values).as_ref(), rows, columns))
+}
+
+fn refuse(tensor: &str, message: &str) -> Error {
+    Error::bundle("weights", format!("tensor {tensor}: {message}"))
+}
