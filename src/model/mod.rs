@@ -12,6 +12,7 @@ pub mod batch;
 pub mod bundle;
 pub mod calibration;
 pub mod codec;
+pub mod dcn;
 pub mod features;
 pub mod ftrl;
 pub mod row;

@@ -27,6 +27,9 @@ pub struct RawDcn {
     pub deep: Vec<usize>,
     /// Share of the outputs of each tower layer set to zero while learning; from 0, below 1. Default 0.
     pub dropout: f32,
+    /// Share of the last cross layer's outputs set to zero on their way to the head while learning (in the stacked form with a
+    /// tower the head does not read them); from 0, below 1. Default 0.
+    pub cross_dropout: f32,
     /// Share of the fields of a row whose embeddings are set to zero while learning; from 0, below 1. Default 0.
     pub embedding_dropout: f32,
     /// Batch normalization before each ReLU of the tower (momentum 0.1, epsilon 1e-5). Default false.
@@ -36,7 +39,7 @@ pub struct RawDcn {
     /// Learning rate of the linear part (alpha of FTRL-Proximal); above 0, at most 10. Default 0.01 for `adam`, 0.05 for
     /// `adagrad` and `ftrl`.
     pub wide_learning_rate: Option<f32>,
-    /// Beta of FTRL-Proximal; 0 to 1000, unused by other rules. Default 1.
+    /// Beta of FTRL-Proximal and of the linear part's Adagrad, softens the first steps; 0 to 1000. Default 1.
     pub wide_beta: f32,
     /// L1 of FTRL-Proximal, against gradients summed over a batch; 0 to 1e6, unused by other rules. Default 0.
     pub wide_l1: f32,
@@ -90,7 +93,7 @@ pub enum WideRule {
     None,
     /// Lazy Adam with the betas and epsilon of the network: only slots of the batch move, corrections count all steps.
     Adam,
-    /// Adagrad, one accumulator a slot.
+    /// Adagrad on gradients summed over the batch: w −= lr · g / (beta + √Σg²).
     Adagrad,
     /// FTRL-Proximal (McMahan et al. 2013) on gradients summed over the batch.
     Ftrl,
@@ -139,6 +142,7 @@ impl Default for RawDcn {
             cross_experts: 4,
             deep: vec![400, 400, 400],
             dropout: 0.0,
+            cross_dropout: 0.0,
             embedding_dropout: 0.0,
             batch_norm: false,
             wide: WideRule::None,
@@ -212,6 +216,7 @@ impl TryFrom<RawDcn> for DcnConfig {
             count("deep", width, 1, 8192)?;
         }
         share("dropout", raw.dropout)?;
+        share("cross_dropout", raw.cross_dropout)?;
         share("embedding_dropout", raw.embedding_dropout)?;
         positive("wide_learning_rate", raw.wide_learning_rate.unwrap_or(1.0), 10.0)?;
         from_zero("wide_beta", raw.wide_beta, 1e3)?;

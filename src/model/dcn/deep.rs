@@ -24,6 +24,11 @@ pub(super) struct Dropout {
     pub(super) seed: u64,
 }
 
+impl Dropout {
+    /// Drops nothing.
+    pub(super) const NONE: Dropout = Dropout { keep: 1.0, seed: 0 };
+}
+
 /// Weights and buffers of one layer of `inputs` to `outputs`.
 #[derive(Debug, Clone)]
 pub(super) struct DeepLayer {

@@ -179,8 +179,8 @@ fn tanh_in_place(values: &mut [f32]) {
         let square = x * x;
         let near = x * (135_135.0 + square * (17_325.0 + square * (378.0 + square)))
             / (135_135.0 + square * (62_370.0 + square * (3_150.0 + square * 28.0)));
-        // 2|x| in powers of two; 9 is where tanh rounds to 1.
-        let power = x.abs().min(9.0) * (2.0 * std::f32::consts::LOG2_E);
+        // 2|x| in powers of two; By 9.5 tanh has rounded to 1.
+        let power = x.abs().min(9.5) * (2.0 * std::f32::consts::LOG2_E);
         let whole = power as i32;
         let rest = (power - whole as f32) * std::f32::consts::LN_2;
         let series = 1.0

@@ -100,7 +100,10 @@ impl DcnLearner {
         let settings = self.config.settings();
         let (seed, steps) = (self.seed, self.steps);
         let drop = |share: f32, layer: u64| Dropout { keep: 1.0 - share, seed: stream(seed, steps, layer) };
-        let drop_deep = |layer: usize| drop(settings.dropout, 1 + layer as u64);
+        let drop_deep = |layer: usize| {
+            let share = if layer < settings.deep.len() { settings.dropout } else { settings.cross_dropout };
+            drop(share, 1 + layer as u64)
+        };
         self.embedding.forward(slots, drop(settings.embedding_dropout, 0), &mut self.x0, crew);
         self.network.forward(&self.x0, drop_deep, &mut self.logits, crew);
         if let Some(wide) = &mut self.wide {
@@ -198,7 +201,7 @@ pub(super) fn embedded_spans(config: &DcnConfig, layout: &Layout) -> Vec<Span> {
     layout.spans.iter().filter(|span| all || !span.name.contains('*')).cloned().collect()
 }
 
-/// A seed for one layer in one step: distinct for all layers (at most 17) of all steps.
+/// A seed for one layer in one step: distinct for all layers (at most 18) of all steps.
 fn stream(seed: u64, step: u64, layer: u64) -> u64 {
     seed.wrapping_add((step * 32 + layer).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

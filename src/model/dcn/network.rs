@@ -89,7 +89,8 @@ impl Network {
         }
     }
 
-    /// `x0` (rows × width) → `logits`. `dropout` gives what each layer of the tower drops.
+    /// `x0` (rows × width) → `logits`. `dropout` gives what each layer of the tower drops, and after these what is
+    /// dropped between cross layers and head.
     pub(super) fn forward(
         &mut self,
         x0: &[f32],
@@ -114,11 +115,11 @@ impl Network {
             after[0].forward(values, x, dropout(layer), crew);
         }
         logits.fill(values[self.bias.start]);
-        if let Some(part) = &self.head_cross {
-            part.forward(values, last, logits, crew);
+        if let Some(part) = &mut self.head_cross {
+            part.forward(values, last, dropout(self.deep.len()), logits, crew);
         }
-        if let (Some(part), Some(deep)) = (&self.head_deep, self.deep.last()) {
-            part.forward(values, &deep.activated, logits, crew);
+        if let (Some(part), Some(deep)) = (&mut self.head_deep, self.deep.last()) {
+            part.forward(values, &deep.activated, Dropout::NONE, logits, crew);
         }
     }
 
@@ -137,11 +138,11 @@ impl Network {
         }
         let last = self.crossed.last().map_or(x0, |x| &x[..]);
         if let Some(part) = &mut self.head_cross {
-            part.backward(parameters, last, gradients, &mut self.gradient_x, crew);
+            part.backward(parameters, last, dropout(self.deep.len()), gradients, &mut self.gradient_x, crew);
         }
         if let (Some(part), Some(deep)) = (&mut self.head_deep, self.deep.last_mut()) {
             crew::fit(&mut deep.gradient, deep.activated.len());
-            part.backward(parameters, &deep.activated, gradients, &mut deep.gradient, crew);
+            part.backward(parameters, &deep.activated, Dropout::NONE, gradients, &mut deep.gradient, crew);
         }
         for layer in (1..self.deep.len()).rev() {
             let (before, after) = self.deep.split_at_mut(layer);

@@ -158,7 +158,7 @@ mod tests {
         let mut table: Vec<u32> = (0..12).collect();
         let parts = split_rows(&mut table, 2, &[1, 3]);
         assert_eq!(parts, [&[2, 3, 4, 5][..], &[6, 7, 8, 9, 10, 11]]);
-        assert_eq!(split_rows::<u32>(&mut [], 2, &[1, 3]), [&[][..], &[]]);
+        assert!(split_rows::<u32>(&mut [], 2, &[1, 3]).iter().all(|part| part.is_empty()));
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub(super) struct Wide {
     state: Vec<[f32; 2]>,
     rule: WideRule,
     learning_rate: f32,
-    epsilon: f32,
     rates: FtrlRates,
     decay: Decay,
 }
@@ -42,7 +41,6 @@ impl Wide {
             state: vec![[0.0; 2]; table_rows],
             rule: settings.wide,
             learning_rate,
-            epsilon: settings.epsilon,
             rates: FtrlRates {
                 alpha: learning_rate,
                 beta: settings.wide_beta,
@@ -72,9 +70,9 @@ impl Wide {
 
     /// One step on the slots of the batch. `gradients` are ∂loss/∂logit of each row, of the loss *summed* over rows.
     ///
-    /// Adam and Adagrad step with the mean over the batch, as the network does. FTRL-Proximal steps with the sum, as if rows
-    /// had come one by one, because its beta is meant for gradients of single rows; and it takes no `rate`, because its
-    /// weights are proportional to alpha: a falling alpha would take back what was learned.
+    /// Adam steps with the mean over the batch, as the network does. Adagrad and FTRL-Proximal step with the sum, as if rows
+    /// had come one by one, because their beta is meant for gradients of single rows. FTRL-Proximal takes no `rate`, because
+    /// its weights are proportional to alpha: a falling alpha would take back what was learned.
     pub(super) fn learn(
         &mut self,
         slots: Slots<'_>,
@@ -84,7 +82,7 @@ impl Wide {
         rate: f32,
         threads: Threads<'_>,
     ) {
-        let (rule, epsilon) = (self.rule, self.epsilon);
+        let rule = self.rule;
         let step = AdamStep { learning_rate: self.learning_rate * rate, ..*step };
         let rates = self.rates;
         let mean = 1.0 / slots.rows() as f32;
@@ -111,7 +109,7 @@ impl Wide {
                         kernels::adam(weight, first, second, &[gradient * mean], &step);
                     }
                     WideRule::Adagrad => {
-                        kernels::adagrad_rowwise(weight, &[gradient * mean], first, step.learning_rate, epsilon);
+                        kernels::adagrad_rowwise(weight, &[gradient], first, step.learning_rate, rates.beta);
                     }
                     WideRule::Ftrl => weight[0] = ftrl(first, second, weight[0], gradient, &rates),
                 }
