@@ -69,6 +69,9 @@ pub struct RawDcn {
     /// factor λ of `λ/2 · ‖embeddings‖²` in the mean loss of a batch; for `lazy_adam` and `adagrad` a decay of every row by
     /// `embedding_learning_rate · rate · λ` at each step. Default 0.
     pub l2_embedding: f32,
+    /// Slots seen fewer times in training share one embedding per field; the linear part keeps them apart. 0 and 1 mean that
+    /// each slot has its own. Default 1.
+    pub embedding_min_count: u32,
     /// Distribution that embeddings start from. Default `normal`.
     pub embedding_init: EmbeddingInit,
     /// Standard deviation (`normal`) or largest magnitude (`uniform`) of the first embeddings; 0 to 10. Default 0.01.
@@ -160,6 +163,7 @@ impl Default for RawDcn {
             embedding_optimizer: EmbeddingRule::Adam,
             embedding_learning_rate: None,
             l2_embedding: 0.0,
+            embedding_min_count: 1,
             embedding_init: EmbeddingInit::Normal,
             embedding_scale: 0.01,
         }

@@ -16,9 +16,6 @@ use crate::kernels::{self, AdamStep};
 use crate::model::{EMPTY_SLOT, Slots, Span, Threads};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// A position that no embedding reads.
-const NO_FIELD: u32 = u32::MAX;
-
 /// The table, `table_rows × dim`, and how it learns.
 #[derive(Debug, Clone)]
 pub(super) struct Embedding {
@@ -44,11 +41,10 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    /// `fields` are the spans to embed, of rows `positions` wide.
+    /// `fields` are ranges of a narrowed row, without gaps.
     pub(super) fn new(
         config: &DcnConfig,
         fields: Vec<Span>,
-        positions: usize,
         table_rows: usize,
         generator: &mut Xoshiro256PlusPlus,
     ) -> Self {
@@ -58,10 +54,7 @@ impl Embedding {
             EmbeddingInit::Normal => scale * parameters::normal(generator),
             EmbeddingInit::Uniform => scale * parameters::uniform(generator),
         });
-        let mut field_of = vec![NO_FIELD; positions];
-        for (field, span) in (0u32..).zip(&fields) {
-            field_of[span.range()].fill(field);
-        }
+        let field_of = (0u32..).zip(&fields).flat_map(|(field, span)| std::iter::repeat_n(field, span.len)).collect();
         let when = |condition: bool, length: usize| if condition { length } else { 0 };
         let moments = when(rule != EmbeddingRule::Adagrad, table_rows * dim);
         let learning_rate = config.embedding_learning_rate();
@@ -182,9 +175,7 @@ impl Embedding {
             let sum = &mut sum[..dim];
             for number in numbers {
                 let (slot, indices) = touched.get(number);
-                if !places.add_up(indices, sum) {
-                    continue;
-                }
+                places.add_up(indices, sum);
                 let row = slot - first_row;
                 let at = row * dim..(row + 1) * dim;
                 let weights = &mut table[at.clone()];
@@ -249,23 +240,16 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Σ over places of scale · ∂x₀, in order. False when no embedding reads any of them.
-    fn add_up(&self, indices: impl Iterator<Item = usize>, sum: &mut [f32]) -> bool {
+    /// Σ over places of scale · ∂x₀, in order.
+    fn add_up(&self, indices: impl Iterator<Item = usize>, sum: &mut [f32]) {
         sum.fill(0.0);
-        let mut any = false;
         for index in indices {
             let (row, position) = (index / self.slots.width(), index % self.slots.width());
-            let field = self.field_of[position];
-            if field == NO_FIELD {
-                continue;
-            }
-            any = true;
-            let at = row * self.fields + field as usize;
+            let at = row * self.fields + self.field_of[position] as usize;
             let scale = self.scales[at];
             let gradient = &self.gradient_x0[at * self.dim..(at + 1) * self.dim];
             sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += scale * gradient);
         }
-        any
     }
 }
 

@@ -1,16 +1,17 @@
 //! Batches → weights: one step is sort, catch up, forward, loss, backward, update; nothing is allocated once buffers have grown.
 
-use super::config::{DcnConfig, WideRule};
+use super::config::DcnConfig;
 use super::crew::{self, Crew};
 use super::deep::Dropout;
 use super::embedding::Embedding;
 use super::model::DcnModel;
+use super::narrow::Narrow;
 use super::network::Network;
 use super::touched::Touched;
 use super::wide::Wide;
 use crate::error::{Error, Result};
 use crate::kernels::{self, AdamStep, GemmScratch};
-use crate::model::{Batch, Layout, Learn, Span, Threads};
+use crate::model::{Batch, Layout, Learn, Threads};
 use rand_core::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::sync::Arc;
@@ -24,10 +25,15 @@ pub struct DcnLearner {
     layout: Layout,
     seed: u64,
     steps: u64,
+    narrow: Narrow,
     embedding: Embedding,
     network: Network,
     wide: Option<Wide>,
+    /// Rows of the embedding table that the batch reads, where they are not its slots.
+    narrowed: Vec<u32>,
     touched: Touched,
+    /// Slots of the batch, for the linear part.
+    wide_touched: Touched,
     scratch: Vec<GemmScratch>,
     /// Embeddings of the batch, rows × width.
     x0: Vec<f32>,
@@ -47,8 +53,17 @@ impl DcnLearner {
     /// # Errors
     /// [`Error::Config`] when the layout leaves nothing to embed, or the table cannot be addressed.
     pub fn new(config: DcnConfig, layout: Layout, seed: u64) -> Result<Self> {
-        let fields = embedded_spans(&config, &layout);
-        if fields.is_empty() || layout.table_rows == 0 {
+        Self::with_counts(config, layout, None, seed)
+    }
+
+    /// [`DcnLearner::new`], told how often each slot of the layout occurs in the training rows: `embedding_min_count` above 1
+    /// needs to know.
+    ///
+    /// # Errors
+    /// As [`DcnLearner::new`], and when counts are needed and are not one for each slot.
+    pub fn with_counts(config: DcnConfig, layout: Layout, counts: Option<&[u32]>, seed: u64) -> Result<Self> {
+        let narrow = Narrow::learned(&config, &layout, counts)?;
+        if narrow.fields.is_empty() || layout.table_rows == 0 {
             return Err(Error::config("dcn", "layout", "expected at least one field to embed, got none"));
         }
         if layout.table_rows.checked_mul(config.settings().embedding_dim * 4).is_none() {
@@ -56,16 +71,19 @@ impl DcnLearner {
             return Err(Error::config("dcn", "layout", message));
         }
         let mut generator = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let embedding = Embedding::new(&config, fields, layout.width(), layout.table_rows, &mut generator);
+        let embedding = Embedding::new(&config, narrow.fields.clone(), narrow.table_rows, &mut generator);
         Ok(DcnLearner {
             network: Network::new(&config, embedding.width(), &mut generator),
             wide: Wide::new(&config, &layout.spans, layout.table_rows),
+            narrow,
             embedding,
             config,
             layout,
             seed,
             steps: 0,
+            narrowed: Vec::new(),
             touched: Touched::default(),
+            wide_touched: Touched::default(),
             scratch: Vec::new(),
             x0: Vec::new(),
             logits: Vec::new(),
@@ -90,7 +108,9 @@ impl DcnLearner {
         let rows = slots.rows();
         assert_eq!(slots.width(), self.layout.width(), "positions of a row");
         assert_eq!(labels.len(), rows, "one label for each row");
-        self.touched.sort(slots, self.layout.table_rows);
+        self.narrow.fill(slots, &mut self.narrowed);
+        let narrowed = self.narrow.view(slots, &self.narrowed);
+        self.touched.sort(narrowed, self.narrow.table_rows);
         self.embedding.catch_up(&self.touched, threads);
         let crew = &mut Crew::new(threads, &mut self.scratch);
         crew::fit(&mut self.x0, rows * self.embedding.width());
@@ -104,10 +124,11 @@ impl DcnLearner {
             let share = if layer < settings.deep.len() { settings.dropout } else { settings.cross_dropout };
             drop(share, 1 + layer as u64)
         };
-        self.embedding.forward(slots, drop(settings.embedding_dropout, 0), &mut self.x0, crew);
+        self.embedding.forward(narrowed, drop(settings.embedding_dropout, 0), &mut self.x0, crew);
         self.network.forward(&self.x0, drop_deep, &mut self.logits, crew);
         if let Some(wide) = &mut self.wide {
-            wide.catch_up(&self.touched);
+            self.wide_touched.sort(slots, self.layout.table_rows);
+            wide.catch_up(&self.wide_touched);
             wide.forward(slots, &mut self.logits);
         }
         let loss = kernels::log_loss_with_logits(&self.logits, labels, weights.unwrap_or(&[]), &mut self.summed);
@@ -125,10 +146,11 @@ impl DcnLearner {
         let dense = parameters.tensors.iter();
         let mut all: Vec<_> =
             dense.map(|tensor| (tensor.name.clone(), parameters.gradients[tensor.range.clone()].to_vec())).collect();
-        let embedding = self.embedding.gradient(batch.slots, &self.touched, &self.network.gradient_x0);
+        let narrowed = self.narrow.view(batch.slots, &self.narrowed);
+        let embedding = self.embedding.gradient(narrowed, &self.touched, &self.network.gradient_x0);
         all.push(("embedding.weight".into(), embedding));
         if let Some(wide) = &self.wide {
-            all.push(("wide.weight".into(), wide.gradient(batch.slots, &self.touched, &self.mean)));
+            all.push(("wide.weight".into(), wide.gradient(batch.slots, &self.wide_touched, &self.mean)));
         }
         (loss, all)
     }
@@ -171,16 +193,20 @@ impl Learn for DcnLearner {
         let learning_rate = settings.learning_rate * rate;
         let step = AdamStep::new(learning_rate, settings.beta1, settings.beta2, settings.epsilon, self.steps);
         self.network.parameters.adam(&self.config, &step, threads);
-        self.embedding.learn(slots, &self.touched, &self.network.gradient_x0, &step, rate, threads);
+        let narrowed = self.narrow.view(slots, &self.narrowed);
+        self.embedding.learn(narrowed, &self.touched, &self.network.gradient_x0, &step, rate, threads);
         if let Some(wide) = &mut self.wide {
-            wide.learn(slots, &self.touched, &self.summed, &step, rate, threads);
+            wide.learn(slots, &self.wide_touched, &self.summed, &step, rate, threads);
         }
         loss
     }
 
     fn freeze(&self) -> DcnModel {
-        let table = vec![self.layout.table_rows, self.config.settings().embedding_dim];
+        let table = vec![self.narrow.table_rows, self.config.settings().embedding_dim];
         let mut tensors = vec![("embedding.weight".to_string(), table, self.embedding.frozen())];
+        if let Some(rows) = self.narrow.stored() {
+            tensors.push(("embedding.rows".into(), vec![rows.len()], rows));
+        }
         if let Some(wide) = &self.wide {
             tensors.push(("wide.weight".into(), vec![self.layout.table_rows], wide.frozen()));
         }
@@ -192,13 +218,6 @@ impl Learn for DcnLearner {
         };
         DcnModel::from_tensors(self.config.clone(), self.layout.clone(), lookup).expect("the learner has every tensor")
     }
-}
-
-/// Spans that get embeddings: all, but crosses only where the config says so or nothing else would read them.
-pub(super) fn embedded_spans(config: &DcnConfig, layout: &Layout) -> Vec<Span> {
-    let settings = config.settings();
-    let all = settings.embed_crosses || settings.wide == WideRule::None;
-    layout.spans.iter().filter(|span| all || !span.name.contains('*')).cloned().collect()
 }
 
 /// A seed for one layer in one step: distinct for all layers (at most 18) of all steps.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`DcnLearner`] learns and freezes into a [`DcnModel`]. `network` holds the dense layers together, `parameters` their tensors and
-//! Adam. `touched` finds the slots of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
+//! Adam. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
 //! threads so that their number never changes a bit. [`Schedule`] turns steps into rates.
 
 mod config;
@@ -20,6 +20,7 @@ mod head;
 mod learner;
 mod mixture;
 mod model;
+mod narrow;
 mod network;
 mod norm;
 mod optimizer;

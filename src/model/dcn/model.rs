@@ -7,12 +7,12 @@ use super::config::DcnConfig;
 use super::embedding;
 use super::experts::{Experts, Hidden};
 use super::head::add_dots;
-use super::learner::embedded_spans;
+use super::narrow::Narrow;
 use super::network::HeadReads;
 use super::wide;
 use crate::error::{Error, Result};
 use crate::kernels::{self, GemmScratch, Matrix, MatrixMut, PackedMatrix};
-use crate::model::{Layout, Predict, Slots, Span};
+use crate::model::{Layout, Predict, Slots};
 use std::sync::Arc;
 
 /// Values of a tensor, in memory or mapped.
@@ -24,7 +24,7 @@ pub struct DcnModel {
     layout: Layout,
     /// Name, shape and values, in the order of [`DcnModel::tensors`].
     tensors: Vec<(String, Vec<usize>, Values)>,
-    fields: Vec<Span>,
+    narrow: Narrow,
     embedding: Values,
     wide: Option<Values>,
     cross: Vec<(Cross, Values)>,
@@ -44,6 +44,7 @@ enum Cross {
 #[derive(Debug, Default)]
 pub struct DcnScratch {
     gemm: GemmScratch,
+    narrowed: Vec<u32>,
     x0: Vec<f32>,
     x: Vec<f32>,
     next: Vec<f32>,
@@ -67,9 +68,7 @@ impl DcnModel {
         mut lookup: impl FnMut(&str) -> Option<(Vec<usize>, Values)>,
     ) -> Result<Self> {
         let settings = config.settings();
-        let fields = embedded_spans(&config, &layout);
         let (table_rows, dim) = (layout.table_rows, settings.embedding_dim);
-        let width = fields.len() * dim;
         let mut tensors = Vec::new();
         let mut take = |name: String, shape: &[usize]| -> Result<Values> {
             let (got, values) = lookup(&name).ok_or_else(|| refuse(&name, "is missing"))?;
@@ -83,7 +82,11 @@ impl DcnModel {
             tensors.push((name, got, values.clone()));
             Ok(values)
         };
-        let embedding = take("embedding.weight".into(), &[table_rows, dim])?;
+        let narrowed = settings.embedding_min_count > 1;
+        let rows = if narrowed { Some(take("embedding.rows".into(), &[table_rows])?) } else { None };
+        let narrow = Narrow::restored(&config, &layout, rows.as_ref().map(|rows| (**rows).as_ref()))?;
+        let width = narrow.fields.len() * dim;
+        let embedding = take("embedding.weight".into(), &[narrow.table_rows, dim])?;
         let has_wide = settings.wide != super::WideRule::None;
         let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
         let mut cross = Vec::new();
@@ -118,12 +121,13 @@ impl DcnModel {
         let head_cross = if reads.cross { Some(take("head.cross".into(), &[width])?) } else { None };
         let head_deep = if reads.deep { Some(take("head.deep".into(), &[inputs])?) } else { None };
         let bias = (*take("head.bias".into(), &[1])?).as_ref()[0];
-        Ok(DcnModel { config, layout, tensors, fields, embedding, wide, cross, deep, head_cross, head_deep, bias })
+        Ok(DcnModel { config, layout, tensors, narrow, embedding, wide, cross, deep, head_cross, head_deep, bias })
     }
 
     /// Name, shape and values of every tensor, to be stored.
     ///
-    /// With D values in x₀, E experts of rank R and T slots: `embedding.weight` T × dim, `wide.weight` T; for each cross layer
+    /// With D values in x₀, E experts of rank R and T slots: `embedding.weight` T × dim (with `embedding_min_count` fewer rows, and
+    /// `embedding.rows` T: the row of each slot, −1 for rare ones), `wide.weight` T; for each cross layer
     /// `cross.i.weight` D × D or `down` D × E·R, `core` E × R × R, `up` E·R × D, `gate` D × E, and `bias` D; for each layer of the
     /// tower `deep.i.weight` inputs × outputs, `deep.i.bias`; `head.cross` D, `head.deep`, `head.bias` 1.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>, &[f32])> {
@@ -143,12 +147,20 @@ impl DcnModel {
     /// One block of rows.
     fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
         let rows = slots.rows();
-        let width = self.fields.len() * self.config.settings().embedding_dim;
-        let DcnScratch { gemm, x0, x, next, product, hidden, deep, deep_next } = scratch;
+        let width = self.narrow.fields.len() * self.config.settings().embedding_dim;
+        let DcnScratch { gemm, narrowed, x0, x, next, product, hidden, deep, deep_next } = scratch;
         for buffer in [&mut *x0, &mut *x, &mut *next, &mut *product] {
             buffer.resize(rows * width, 0.0);
         }
-        embedding::gather((*self.embedding).as_ref(), self.config.settings().embedding_dim, &self.fields, slots, x0);
+        self.narrow.fill(slots, narrowed);
+        let narrowed = self.narrow.view(slots, narrowed);
+        embedding::gather(
+            (*self.embedding).as_ref(),
+            self.config.settings().embedding_dim,
+            &self.narrow.fields,
+            narrowed,
+            x0,
+        );
         for (layer, (weights, bias)) in self.cross.iter().enumerate() {
             let from = if layer == 0 { &x0[..] } else { &x[..] };
             match weights {

@@ -7,13 +7,14 @@ use crate::model::{Layout, Learn, Predict, Slots, Threads};
 use std::sync::Arc;
 
 /// Settings that go through every layer and rule once.
-fn variants() -> [RawDcn; 4] {
+fn variants() -> [RawDcn; 5] {
     let regularized =
         RawDcn { dropout: 0.2, cross_dropout: 0.2, embedding_dropout: 0.1, l2_embedding: 0.01, ..small() };
     [
         RawDcn { wide: WideRule::Ftrl, ..regularized.clone() },
         RawDcn { cross_rank: 4, cross_experts: 2, batch_norm: true, weight_decay: 0.1, ..regularized.clone() },
         RawDcn { structure: Structure::Stacked, embedding_optimizer: EmbeddingRule::LazyAdam, ..regularized.clone() },
+        RawDcn { wide: WideRule::Adam, embedding_min_count: 3, ..regularized.clone() },
         RawDcn { embedding_optimizer: EmbeddingRule::Adagrad, wide: WideRule::Adagrad, wide_l2: 0.1, ..regularized },
     ]
 }
@@ -28,7 +29,7 @@ fn threads_do_not_change_a_bit() {
     for raw in variants() {
         let mut runs = (1..=3).map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut learner = DcnLearner::new(checked(raw.clone()), large_layout(), 4).unwrap();
+            let mut learner = learner(raw.clone(), large_layout(), 4);
             let losses: Vec<u64> = (0..4)
                 .map(|step| {
                     let rows = Rows::draw(&large_layout(), 700 + 130 * step, step as u64);
@@ -45,7 +46,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn the_seed_decides_and_nothing_else() {
     let learn = |seed| {
-        let mut learner = DcnLearner::new(checked(variants()[0].clone()), mixed_layout(), seed).unwrap();
+        let mut learner = learner(variants()[0].clone(), mixed_layout(), seed);
         learner.learn(&Rows::draw(&mixed_layout(), 50, 1).batch(), 1.0, Threads::one());
         bits(&learner.freeze())
     };
@@ -56,7 +57,7 @@ fn the_seed_decides_and_nothing_else() {
 #[test]
 fn a_row_scores_alike_alone_and_in_company() {
     for raw in variants() {
-        let mut learner = DcnLearner::new(checked(raw), mixed_layout(), 4).unwrap();
+        let mut learner = learner(raw, mixed_layout(), 4);
         let rows = Rows::draw(&mixed_layout(), 300, 2);
         learner.learn(&rows.batch(), 1.0, Threads::one());
         let (model, mut scratch) = (learner.freeze(), DcnScratch::default());
@@ -83,7 +84,7 @@ fn the_frozen_model_gives_the_logits_of_the_learner() {
             wide_l2: 0.0,
             ..raw
         };
-        let mut learner = DcnLearner::new(checked(plain), mixed_layout(), 4).unwrap();
+        let mut learner = learner(plain, mixed_layout(), 4);
         learner.set_bias(-1.5);
         let rows = Rows::draw(&mixed_layout(), 200, 2);
         let mut logits = vec![0.0; 200];
@@ -96,7 +97,7 @@ fn the_frozen_model_gives_the_logits_of_the_learner() {
 #[test]
 fn tensors_make_the_same_model_again() {
     for raw in variants() {
-        let model = DcnLearner::new(checked(raw), mixed_layout(), 4).unwrap().freeze();
+        let model = learner(raw, mixed_layout(), 4).freeze();
         let again = rebuilt(&model, |_, _| ()).unwrap();
         let rows = Rows::draw(&mixed_layout(), 20, 2);
         let (mut logits, mut logits_again) = (vec![0.0; 20], vec![0.0; 20]);
@@ -142,6 +143,12 @@ fn rebuilt(
         change(name, (&mut shape, &mut values));
         Some((shape, Arc::new(values) as _))
     })
+}
+
+/// A learner that knows counts: slots 0, 4, 8, … are frequent.
+fn learner(raw: RawDcn, layout: Layout, seed: u64) -> DcnLearner {
+    let counts: Vec<u32> = (0..layout.table_rows).map(|slot| if slot % 4 == 0 { 3 } else { 2 }).collect();
+    DcnLearner::with_counts(checked(raw), layout, Some(&counts), seed).unwrap()
 }
 
 /// All weights, to the bit.

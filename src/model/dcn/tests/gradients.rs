@@ -90,7 +90,8 @@ const STEP: f64 = 1e-6;
 /// What dropout will multiply by: fields, then the layers of the tower, then what the head reads of the cross layers.
 fn factors(config: &DcnConfig, layout: &Layout, learner: &DcnLearner, rows: usize) -> reference::Factors {
     let settings = config.settings();
-    let fields = super::super::learner::embedded_spans(config, layout).len();
+    let all = settings.wide == WideRule::None || settings.embed_crosses;
+    let fields = layout.spans.iter().filter(|span| all || !span.name.contains('*')).count();
     let mut factors = vec![dropout_factors(learner, 0, settings.embedding_dropout, rows * fields)];
     for (layer, &width) in (1..).zip(&settings.deep) {
         factors.push(dropout_factors(learner, layer, settings.dropout, rows * width));

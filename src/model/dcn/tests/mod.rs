@@ -4,6 +4,7 @@ mod bits;
 mod config;
 mod gradients;
 mod learning;
+mod narrow;
 mod parity;
 mod reference;
 mod sparse;

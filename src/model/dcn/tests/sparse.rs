@@ -212,9 +212,9 @@ impl Dense {
     }
 
     fn embedding(&self) -> Embedding {
-        let (spans, width) = (self.layout.spans.clone(), self.layout.width());
+        let spans = self.layout.spans.clone();
         let mut generator = Xoshiro256PlusPlus::seed_from_u64(1);
-        Embedding::new(&checked(self.raw.clone()), spans, width, self.layout.table_rows, &mut generator)
+        Embedding::new(&checked(self.raw.clone()), spans, self.layout.table_rows, &mut generator)
     }
 
     /// Returns x₀ from before the step.
