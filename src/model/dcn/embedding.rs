@@ -93,6 +93,9 @@ impl Embedding {
             let replay = &self.replay;
             touched.for_each(threads, cuts, parts, |numbers, first_row, ((table, first), (second, paid))| {
                 for number in numbers {
+                    if let Some(ahead) = touched.ahead(number) {
+                        prefetch_rows([&*table, &*first, &*second], dim, ahead - first_row);
+                    }
                     let row = touched.get(number).0 - first_row;
                     let at = row * dim..(row + 1) * dim;
                     replay.pay(&mut table[at.clone()], &mut first[at.clone()], &mut second[at], &mut paid[row]);
@@ -174,6 +177,9 @@ impl Embedding {
             let mut sum = [0.0; LARGEST_DIM];
             let sum = &mut sum[..dim];
             for number in numbers {
+                if let Some(ahead) = touched.ahead(number) {
+                    prefetch_rows([&*table, &*first, &*second], dim, ahead - first_row);
+                }
                 let (slot, indices) = touched.get(number);
                 places.add_up(indices, sum);
                 let row = slot - first_row;
@@ -250,6 +256,14 @@ impl Places<'_> {
             let gradient = &self.gradient_x0[at * self.dim..(at + 1) * self.dim];
             sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += scale * gradient);
         }
+    }
+}
+
+/// Asks for the lines of one row of several tables. Rows outside are fine: they belong to another piece of work.
+fn prefetch_rows(tables: [&[f32]; 3], dim: usize, row: usize) {
+    for table in tables {
+        kernels::prefetch(table, row * dim);
+        kernels::prefetch(table, row * dim + dim - 1);
     }
 }
 

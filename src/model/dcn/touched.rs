@@ -16,6 +16,9 @@ pub(super) struct Touched {
     starts: Vec<u32>,
 }
 
+/// Slots between the one asked for and the one worked on.
+const AHEAD: usize = 8;
+
 /// Slots in one piece of work.
 const PIECE: usize = 1024;
 
@@ -53,6 +56,12 @@ impl Touched {
     pub(super) fn get(&self, number: usize) -> (usize, impl Iterator<Item = usize> + '_) {
         let places = &self.places[self.starts[number] as usize..self.starts[number + 1] as usize];
         ((places[0] >> 32) as usize, places.iter().map(|place| *place as u32 as usize))
+    }
+
+    /// The slot some places after `number`, to ask for its memory early.
+    pub(super) fn ahead(&self, number: usize) -> Option<usize> {
+        let start = self.starts[(number + AHEAD).min(self.len())] as usize;
+        self.places.get(start).map(|place| (place >> 32) as usize)
     }
 
     /// The first slot of each piece of work: where [`split_rows`] cuts the tables.
