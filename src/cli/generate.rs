@@ -13,7 +13,7 @@ use crate::learn::generate::{Shape, Summary, generate};
 /// Write an ad log with known true click probabilities.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// demo: an auction log (comma-separated, header, CTR about 2.5 %); criteo: the 40 columns of the Criteo logs.
+    /// demo: an auction log (comma-separated, header, CTR about 3 %); criteo: the 40 columns of the Criteo logs.
     #[arg(long)]
     shape: Shape,
     /// Rows to write.

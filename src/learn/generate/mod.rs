@@ -33,7 +33,7 @@ use truth::{Outcome, Tally};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// An auction log as `data/schemas/demo.toml` describes it: comma-separated, with a header, CTR about 2.5 %.
+    /// An auction log as `data/schemas/demo.toml` describes it: comma-separated, with a header, CTR about 3 %.
     Demo,
     /// The 40 columns of the Criteo display advertising logs: tab-separated, no header, CTR about 25 %.
     Criteo,
