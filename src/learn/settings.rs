@@ -12,6 +12,7 @@ use crate::config::from_table;
 use crate::error::{Error, Result, nearest};
 use crate::model::bundle::ModelKind;
 use crate::model::calibration::Method;
+use crate::model::dcn::{DcnConfig, Decay, RawDcn, Schedule};
 use crate::model::features::{IndexerConfig, Mode};
 use crate::model::ftrl::FtrlConfig;
 use crate::model::schema::Schema;
@@ -37,6 +38,8 @@ pub enum ModelSettings {
     BaseRate {},
     /// FTRL-Proximal.
     Ftrl(FtrlConfig),
+    /// Deep & cross network.
+    Dcn(Box<DcnConfig>),
 }
 
 /// How a model is trained.
@@ -60,6 +63,8 @@ pub struct Training {
     pub plateau_patience: u32,
     /// See `plateau_patience`; 0 to 1.
     pub plateau_factor: f32,
+    /// Learning rate over the steps; `ftrl` has rates of its own for each slot and ignores it.
+    pub schedule: Schedule,
 }
 
 /// Keys of features, as written.
@@ -100,6 +105,9 @@ struct RawTraining {
     patience: Option<u32>,
     plateau_patience: Option<u32>,
     plateau_factor: Option<f32>,
+    warm_up_steps: Option<u64>,
+    decay: Option<Decay>,
+    floor: Option<f32>,
 }
 
 /// Below this many training rows a few passes pay; above, the second pass overfits (measured: `docs/learning.md`).
@@ -124,10 +132,30 @@ impl Settings {
                 }
                 ModelSettings::Ftrl(config.check(place)?)
             }
-            ModelKind::Dcn => return Err(Error::config(place, "dcn", "this build has no DCN")),
+            ModelKind::Dcn => {
+                let mut table = dcn_defaults(rows);
+                table.extend(model);
+                ModelSettings::Dcn(Box::new(from_table(table, place)?))
+            }
         };
         Ok(Settings { kind, features, training, model })
     }
+}
+
+/// Settings of a network for the training rows at hand; what is not named keeps its own default.
+///
+/// With few rows a plain network loses to a linear model. What makes it win (`docs/learning.md` has the ablation): a linear
+/// part beside it that knows every value, embeddings only for frequent values, and fields dropped at random.
+fn dcn_defaults(rows: usize) -> Table {
+    let text = match rows < FEW_ROWS {
+        true => {
+            "embedding_dim = 8\ncross_layers = 2\ncross_rank = 32\ncross_experts = 1\ndeep = [128, 64]\n\
+             dropout = 0.5\nembedding_dropout = 0.3\nwide = \"adagrad\"\nwide_learning_rate = 0.05\n\
+             learning_rate = 5e-3\nl2_embedding = 1e-4\nembedding_min_count = 100\nembedding_scale = 0.1\n"
+        }
+        false => "wide = \"adagrad\"\nwide_learning_rate = 0.05\nembedding_min_count = 10\n",
+    };
+    text.parse().expect("the defaults are TOML")
 }
 
 /// Gives each key to the group that knows it.
@@ -139,7 +167,7 @@ fn divide(kind: ModelKind, table: &Table, place: &str) -> Result<[Table; 3]> {
     let model = match kind {
         ModelKind::BaseRate => Vec::new(),
         ModelKind::Ftrl => keys(serde_json::to_value(FtrlConfig::default())),
-        ModelKind::Dcn => Vec::new(),
+        ModelKind::Dcn => keys(serde_json::to_value(RawDcn::default())),
     };
     let known =
         [keys(serde_json::to_value(RawFeatures::default())), keys(serde_json::to_value(RawTraining::default())), model];
@@ -181,7 +209,7 @@ fn resolve_features(
         (None, None, None) => match kind {
             ModelKind::BaseRate => Mode::Hash { bits: 8 },
             ModelKind::Ftrl => Mode::Hash { bits: hash_bits(rows) },
-            ModelKind::Dcn => Mode::Vocabulary { min_count: 2 },
+            ModelKind::Dcn => Mode::Vocabulary { min_count: if rows < FEW_ROWS { 1 } else { 2 } },
         },
     };
     let of_schema = || {
@@ -210,7 +238,11 @@ fn hash_bits(rows: usize) -> u8 {
 fn resolve_training(kind: ModelKind, raw: RawTraining, rows: usize, place: &str) -> Result<Training> {
     let few = rows < FEW_ROWS;
     let training = Training {
-        passes: raw.passes.unwrap_or(if few && kind == ModelKind::Ftrl { 3 } else { 1 }),
+        passes: raw.passes.unwrap_or(match kind {
+            ModelKind::Ftrl if few => 3,
+            ModelKind::Dcn if few => 6,
+            _ => 1,
+        }),
         batch_rows: raw.batch_rows.unwrap_or(match kind {
             ModelKind::BaseRate | ModelKind::Ftrl => 4096,
             ModelKind::Dcn => 512,
@@ -222,6 +254,11 @@ fn resolve_training(kind: ModelKind, raw: RawTraining, rows: usize, place: &str)
         patience: raw.patience.unwrap_or(2),
         plateau_patience: raw.plateau_patience.unwrap_or(0),
         plateau_factor: raw.plateau_factor.unwrap_or(0.3),
+        schedule: Schedule {
+            warm_up_steps: raw.warm_up_steps.unwrap_or(0),
+            decay: raw.decay.unwrap_or(if kind == ModelKind::Dcn { Decay::Linear } else { Decay::Constant }),
+            floor: raw.floor.unwrap_or(0.0),
+        },
     };
     let wrong = |key: &str, expected: &str, got: String| {
         Err(Error::config(place, key, format!("expected {expected}, got {got}")))
@@ -237,6 +274,9 @@ fn resolve_training(kind: ModelKind, raw: RawTraining, rows: usize, place: &str)
         }
         Training { plateau_factor: factor, .. } if !(0.0..=1.0).contains(factor) => {
             wrong("plateau_factor", "0 to 1", factor.to_string())
+        }
+        Training { schedule: Schedule { floor, .. }, .. } if !(0.0..=1.0).contains(floor) => {
+            wrong("floor", "0 to 1", floor.to_string())
         }
         Training { calibration, .. } if calibration.is_empty() => {
             wrong("calibration", "at least one of identity, platt, isotonic", "none".into())

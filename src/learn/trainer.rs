@@ -8,6 +8,7 @@
 //! is an honest estimate that costs nothing. The next batches are read and indexed by a thread of their own when more
 //! than one is lent; the order of the rows, and so every bit of the result, does not depend on it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
@@ -26,7 +27,8 @@ use crate::model::calibration::{self, Calibrator, Choice, Method};
 use crate::model::features::hash;
 use crate::model::features::{Indexer, IndexerBuilder};
 use crate::model::ftrl::FtrlLearner;
-use crate::model::{Batch, Learn, Slots, Threads};
+use crate::model::dcn::DcnLearner;
+use crate::model::{Batch, EMPTY_SLOT, Learn, Slots, Threads};
 
 /// What to train on.
 #[derive(Debug, Clone)]
@@ -130,6 +132,17 @@ pub fn train(
     let outcome = match &task.settings.model {
         ModelSettings::BaseRate {} => run.learn(BaseRateLearner::default(), Model::BaseRate)?,
         ModelSettings::Ftrl(config) => run.learn(FtrlLearner::new(config, indexer.layout().table_rows), Model::Ftrl)?,
+        ModelSettings::Dcn(config) => {
+            let counts = match config.settings().embedding_min_count > 1 {
+                true => Some(count_slots(&task.train, &indexer, interrupt)?),
+                false => None,
+            };
+            let layout = indexer.layout().clone();
+            let mut learner = DcnLearner::with_counts((**config).clone(), layout, counts.as_deref(), task.seed)?;
+            drop(counts);
+            learner.set_bias((clicks as f64 / (task.train.rows() as f64 - clicks as f64)).ln() as f32);
+            run.learn(learner, |model| Model::Dcn(Arc::new(model)))?
+        }
     };
     finish(task, outcome, provenance, profile, threads, interrupt)
 }
@@ -186,7 +199,8 @@ impl Run<'_, '_> {
             let mut step_of_pass = 0;
             let stopped = feed(task, self.indexer, order, self.threads, &mut |batch: &IndexedBatch| {
                 self.interrupt.check()?;
-                let loss = learner.learn(&batch.view(self.indexer), plateau.rate, self.threads);
+                let rate = plateau.rate * settings.schedule.rate(step, steps_a_pass * u64::from(settings.passes));
+                let loss = learner.learn(&batch.view(self.indexer), rate, self.threads);
                 if !loss.is_finite() {
                     let message =
                         format!("the loss became {loss} at row {rows} of pass {pass}: lower the learning rate");
@@ -293,6 +307,20 @@ fn learn_indexer(task: &Task<'_>, threads: Threads<'_>, interrupt: &Interrupt) -
         }
     }
     Ok(builder.finish())
+}
+
+/// How often each slot occurs in the training rows.
+fn count_slots(train: &View<'_>, indexer: &Indexer, interrupt: &Interrupt) -> Result<Vec<u32>> {
+    let mut counts = vec![0_u32; indexer.layout().table_rows];
+    let mut slots = Vec::new();
+    for piece in train.pieces() {
+        interrupt.check()?;
+        for codes in piece.codes.chunks(4096 * indexer.codes_width()) {
+            indexer.index(codes, &mut slots);
+            slots.iter().filter(|slot| **slot != EMPTY_SLOT).for_each(|slot| counts[*slot as usize] += 1);
+        }
+    }
+    Ok(counts)
 }
 
 /// Number of clicks; an error when there is nothing to learn from.

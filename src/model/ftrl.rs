@@ -87,8 +87,9 @@ impl FtrlLearner {
 impl Learn for FtrlLearner {
     type Frozen = FtrlModel;
 
-    fn learn(&mut self, batch: &Batch<'_>, rate: f32, _threads: Threads<'_>) -> f64 {
-        let rates = FtrlRates { alpha: self.rates.alpha * rate, ..self.rates };
+    /// `rate` is not used: alpha is part of what every z means, so it cannot change on the way.
+    fn learn(&mut self, batch: &Batch<'_>, _rate: f32, _threads: Threads<'_>) -> f64 {
+        let rates = self.rates;
         let mut loss = 0.0;
         let mut gradient = [0.0];
         for (row, label) in batch.labels.iter().enumerate() {

@@ -11,22 +11,27 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 pub use manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Profile, Provenance};
 
 use super::base_rate::BaseRateModel;
 use super::calibration::Calibrator;
+use super::dcn::{DcnModel, DcnScratch};
 use super::features::{Encoder, Indexer};
 use super::ftrl::FtrlModel;
 use super::schema::Schema;
 use super::{Predict, Slots};
 
 /// A finished model of any kind.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Model {
     /// One logit for every row.
     BaseRate(BaseRateModel),
     /// Logistic regression.
     Ftrl(FtrlModel),
+    /// Deep & cross network, shared by its copies.
+    Dcn(Arc<DcnModel>),
 }
 
 /// The kinds of models, as `--model` names them.
@@ -95,6 +100,7 @@ pub struct Parts {
 pub struct ScoreScratch {
     slots: Vec<u32>,
     logits: Vec<f32>,
+    dcn: DcnScratch,
 }
 
 impl Model {
@@ -103,17 +109,19 @@ impl Model {
         match self {
             Model::BaseRate(_) => ModelKind::BaseRate,
             Model::Ftrl(_) => ModelKind::Ftrl,
+            Model::Dcn(_) => ModelKind::Dcn,
         }
     }
 }
 
 impl Predict for Model {
-    type Scratch = ();
+    type Scratch = DcnScratch;
 
     fn predict(&self, slots: Slots<'_>, scratch: &mut Self::Scratch, logits: &mut [f32]) {
         match self {
-            Model::BaseRate(model) => model.predict(slots, scratch, logits),
-            Model::Ftrl(model) => model.predict(slots, scratch, logits),
+            Model::BaseRate(model) => model.predict(slots, &mut (), logits),
+            Model::Ftrl(model) => model.predict(slots, &mut (), logits),
+            Model::Dcn(model) => model.predict(slots, scratch, logits),
         }
     }
 }
@@ -125,7 +133,7 @@ impl Bundle {
         let slots = Slots::new(self.indexer.layout().width(), &scratch.slots);
         scratch.logits.clear();
         scratch.logits.resize(slots.rows(), 0.0);
-        self.model.predict(slots, &mut (), &mut scratch.logits);
+        self.model.predict(slots, &mut scratch.dcn, &mut scratch.logits);
         &scratch.logits
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, TensorView};
@@ -14,8 +15,10 @@ use super::{Bundle, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, P
 use crate::durable::{PartialFolder, write_bytes};
 use crate::error::{Error, Result};
 use crate::model::base_rate::BaseRateModel;
+use crate::model::Layout;
 use crate::model::calibration::Calibrator;
 use crate::model::codec;
+use crate::model::dcn::{DcnConfig, DcnModel, Values};
 use crate::model::features::hash::{self, Fingerprint};
 use crate::model::features::indexer::Plan;
 use crate::model::features::{Encoder, Indexer};
@@ -32,6 +35,9 @@ struct Metadata {
     encoder: Encoder,
     plan: Plan,
     calibrator: Calibrator,
+    /// Settings that say how the weights are put together, as JSON, so that later versions can add some; empty for models
+    /// that need none.
+    model_settings: String,
 }
 
 /// A tensor to be written.
@@ -131,7 +137,7 @@ impl Bundle {
             .map_err(|error| refuse(format!("{WEIGHTS_FILE} cannot be read: {error}")))?;
         let weights = Weights { tensors, bundle: &name };
         let indexer = Indexer::from_parts(metadata.plan, weights.vocabularies()?, &name)?;
-        let model = weights.model(manifest.kind, indexer.layout().table_rows)?;
+        let model = weights.model(manifest.kind, &metadata.model_settings, indexer.layout())?;
         Ok(Bundle { manifest, schema, encoder: metadata.encoder, indexer, model, calibrator: metadata.calibrator })
     }
 
@@ -143,6 +149,10 @@ impl Bundle {
             encoder: self.encoder.clone(),
             plan: plan.clone(),
             calibrator: self.calibrator.clone(),
+            model_settings: match &self.model {
+                Model::BaseRate(_) | Model::Ftrl(_) => String::new(),
+                Model::Dcn(model) => serde_json::to_string(model.config()).expect("settings serialize"),
+            },
         };
         let mut tensors: Vec<(String, Tensor<'_>)> = Vec::new();
         for (position, codes) in vocabularies.into_iter().enumerate() {
@@ -162,6 +172,7 @@ impl Bundle {
                 weights("weights", vec![model.weights.len()], &model.weights);
                 weights("bias", vec![1], std::slice::from_ref(&model.bias));
             }
+            Model::Dcn(model) => model.tensors().into_iter().for_each(|(name, shape, values)| weights(&name, shape, values)),
         }
         let views = tensors.iter().map(|(name, tensor)| {
             let view = TensorView::new(tensor.dtype, tensor.shape.clone(), tensor.bytes);
@@ -220,14 +231,25 @@ impl Weights<'_> {
         (0..count).map(|position| self.numbers(&format!("vocabulary.{position}"), Dtype::U32, None)).collect()
     }
 
-    fn model(&self, kind: ModelKind, table_rows: usize) -> Result<Model> {
+    fn model(&self, kind: ModelKind, settings: &str, layout: &Layout) -> Result<Model> {
         match kind {
             ModelKind::BaseRate => Ok(Model::BaseRate(BaseRateModel { logit: self.one("logit")? })),
             ModelKind::Ftrl => {
-                let weights = self.numbers("weights", Dtype::F32, Some(&[table_rows]))?;
+                let weights = self.numbers("weights", Dtype::F32, Some(&[layout.table_rows]))?;
                 Ok(Model::Ftrl(FtrlModel { weights, bias: self.one("bias")? }))
             }
-            ModelKind::Dcn => Err(Error::bundle(self.bundle, "this build has no DCN")),
+            ModelKind::Dcn => {
+                let config: DcnConfig = serde_json::from_str(settings)
+                    .map_err(|error| Error::bundle(self.bundle, format!("its settings cannot be read: {error}")))?;
+                let lookup = |name: &str| {
+                    let shape = self.tensors.tensor(name).ok()?.shape().to_vec();
+                    let values: Arc<Vec<f32>> = Arc::new(self.numbers(name, Dtype::F32, None).ok()?);
+                    Some((shape, values as Values))
+                };
+                let model = DcnModel::from_tensors(config, layout.clone(), lookup)
+                    .map_err(|error| Error::bundle(self.bundle, format!("{WEIGHTS_FILE}: {error}")))?;
+                Ok(Model::Dcn(Arc::new(model)))
+            }
         }
     }
 
