@@ -64,7 +64,8 @@ fn what_must_be_absent_is_absent() {
     let codec = everywhere_but(&["model/codec.rs"]);
     let printing = everywhere_but(&["cli/", "main.rs"]);
     let report: &dyn Fn(&str) -> bool = &|path| path.starts_with("learn/report");
-    let unfiled: &dyn Fn(&str) -> bool = &|path| ground(path) && !path.starts_with("model/bundle/") && path != "kernels/mapped.rs";
+    let unfiled: &dyn Fn(&str) -> bool =
+        &|path| ground(path) && !path.starts_with("model/bundle/") && path != "kernels/mapped.rs";
     let rules: [(&str, &[&str], &dyn Fn(&str) -> bool); 11] = [
         ("unsafe code outside kernels", &["unsafe "], &kernels),
         ("clocks on the ground", &["Instant::now", "SystemTime", "jiff::"], ground),
@@ -99,7 +100,11 @@ fn files_are_written_whole_or_not_at_all() {
     // The ledger of the registry is appended to, one line a write; prepared data fill a `PartialFolder` part by part.
     let wrong: Vec<String> = sources()
         .into_iter()
-        .filter(|source| source.path != "durable.rs" && !source.path.starts_with("registry/") && source.path != "learn/dataset/writer.rs")
+        .filter(|source| {
+            source.path != "durable.rs"
+                && !source.path.starts_with("registry/")
+                && source.path != "learn/dataset/writer.rs"
+        })
         .filter(|source| makers.iter().any(|maker| source.code.contains(maker)))
         .map(|source| source.path)
         .collect();

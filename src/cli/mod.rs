@@ -1,6 +1,8 @@
 //! The command line: one file a verb. Results go to standard output, progress and logs to standard error.
 
+mod compare;
 mod evaluate;
+mod experiment;
 mod generate;
 mod inspect;
 mod machine;
@@ -50,6 +52,10 @@ enum Verb {
     Score(score::ScoreArgs),
     /// Judge a bundle on labeled rows.
     Evaluate(evaluate::EvaluateArgs),
+    /// Run the models of a recipe, compare them and write a report.
+    Experiment(experiment::ExperimentArgs),
+    /// Compare finished runs on the same rows and write a report.
+    Compare(compare::CompareArgs),
     /// List, show, publish, promote and roll back models of a registry.
     Models(models::ModelsArgs),
     /// Answer click probabilities over HTTP.
@@ -99,6 +105,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Train(args) => args.run(&context),
         Verb::Score(args) => args.run(&context),
         Verb::Evaluate(args) => args.run(&context),
+        Verb::Experiment(args) => args.run(&context),
+        Verb::Compare(args) => args.run(&context),
         Verb::Models(args) => models::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Machine(args) => args.run(&context),

@@ -2,10 +2,12 @@
 
 pub mod dataset;
 pub mod evaluate;
+pub mod experiment;
 pub mod generate;
 pub mod inspect;
 mod interrupt;
 pub mod prepare;
+pub mod report;
 pub mod score;
 pub mod settings;
 pub mod source;

@@ -1,0 +1,35 @@
+//! `pctr compare`: finished runs → a comparison and a report.
+
+use std::path::PathBuf;
+
+use super::experiment::summary;
+use super::{Context, print};
+use crate::error::{Error, Result};
+use crate::learn::experiment::compare;
+use crate::learn::report;
+
+/// Compare finished runs on the same rows and write a report.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Folders of experiments or of single runs (with run.json); all must have the same data and split.
+    #[arg(required = true, value_name = "RUN_DIR")]
+    runs: Vec<PathBuf>,
+    /// The report, a name that ends in .html; the same as Markdown is written beside it.
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// Print the comparison as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl CompareArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let comparison = compare(&self.runs, &context.interrupt)?;
+        let files = report::write(&comparison, &self.out)?;
+        if self.json {
+            let text = serde_json::to_string_pretty(&comparison).map_err(|error| Error::Bug(error.to_string()))?;
+            return print(&(text + "\n"));
+        }
+        print(&format!("{}\n{}\n", summary(&comparison), files.html.display()))
+    }
+}

@@ -1,0 +1,236 @@
+//! The logs of a recipe → prepared rows, split, with the truth beside them where it is known.
+//!
+//! Prepared data are kept in the experiment's folder and used again when the files (by content) and the schema are the
+//! same. Validation and test files that stand apart are encoded with the encoder of the training files.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::recipe::Recipe;
+use super::record::{DataRecord, PartRecord};
+use crate::error::{Error, Result};
+use crate::learn::Interrupt;
+use crate::learn::dataset::{Dataset, Manifest, View};
+use crate::learn::prepare::{PrepareOptions, PrepareProgress, prepare};
+use crate::learn::source::Input;
+use crate::learn::split::{Amount, Split, SplitConfig};
+use crate::model::features::Encoder;
+use crate::model::features::hash::Fingerprint;
+use crate::model::schema::Schema;
+
+/// Opened rows of an experiment.
+#[derive(Debug)]
+pub struct ExperimentData {
+    sets: Sets,
+    truth: Option<Vec<f64>>,
+}
+
+#[derive(Debug)]
+enum Sets {
+    /// One set that is split.
+    One(Dataset),
+    /// Sets that stand apart; `valid` may be missing.
+    Apart { train: Dataset, valid: Option<Dataset>, test: Dataset },
+}
+
+/// Opens or prepares the rows of a recipe; `folder` keeps what is prepared.
+///
+/// # Errors
+/// Those of [`prepare`]; data when a truth file does not fit its rows.
+pub fn open(
+    recipe: &Recipe,
+    folder: &Path,
+    progress: &mut dyn FnMut(PrepareProgress),
+    interrupt: &Interrupt,
+) -> Result<ExperimentData> {
+    let data = &recipe.data;
+    let options = |encoder: Option<Encoder>| PrepareOptions {
+        encoder,
+        max_bad_rows: data.max_bad_rows.unwrap_or(PrepareOptions::default().max_bad_rows),
+    };
+    let schema = recipe.schema()?;
+    let sets = match (&data.prepared, &schema) {
+        (Some(prepared), _) => Sets::One(Dataset::open(&recipe.path(prepared))?),
+        (None, Some(schema)) => {
+            let mut cached = |files: &[PathBuf], name: &str, encoder: Option<Encoder>| {
+                let inputs: Vec<Input> = files.iter().map(|file| Input::new(recipe.path(file))).collect();
+                let target = folder.join(name);
+                if let Some(kept) = kept(&inputs, schema, &target, encoder.as_ref())? {
+                    return Ok(kept);
+                }
+                prepare(&inputs, schema, &target, options(encoder), progress, interrupt)?;
+                Dataset::open(&target)
+            };
+            match data.files.is_empty() {
+                false => Sets::One(cached(&data.files, "all", None)?),
+                true => {
+                    let train = cached(&data.train, "train", None)?;
+                    let encoder = || Some(train.encoder().clone());
+                    let valid = match data.valid.is_empty() {
+                        true => None,
+                        false => Some(cached(&data.valid, "valid", encoder())?),
+                    };
+                    let test = cached(&data.test, "test", encoder())?;
+                    Sets::Apart { train, valid, test }
+                }
+            }
+        }
+        (None, None) => return Err(Error::config(&recipe.place, "data.schema", "expected a preset or a .toml file")),
+    };
+    let with_truth = match &sets {
+        Sets::One(all) => all,
+        Sets::Apart { test, .. } => test,
+    };
+    let truth = match data.truth.is_empty() {
+        true => None,
+        false => {
+            let files: Vec<PathBuf> = data.truth.iter().map(|file| recipe.path(file)).collect();
+            Some(read_truth(&files, with_truth, interrupt)?)
+        }
+    };
+    Ok(ExperimentData { sets, truth })
+}
+
+impl ExperimentData {
+    /// The schema of the rows.
+    pub fn schema(&self) -> &Schema {
+        match &self.sets {
+            Sets::One(all) => all.schema(),
+            Sets::Apart { train, .. } => train.schema(),
+        }
+    }
+
+    /// Training, validation and test rows; there are always test rows.
+    ///
+    /// # Errors
+    /// Those of [`SplitConfig::split`]; config when no rows are left to test on.
+    pub fn split(&self, recipe: &Recipe) -> Result<Split<'_>> {
+        let split = match &self.sets {
+            Sets::One(all) => recipe.split.split(all, &recipe.place)?,
+            Sets::Apart { train, valid: Some(valid), test } => {
+                Split { train: train.view(), valid: valid.view(), test: test.view() }
+            }
+            Sets::Apart { train, valid: None, test } => {
+                let [nine, one, none] = [0.9, 0.1, 0.0].map(Amount::Share);
+                let last_tenth = SplitConfig { train: nine, valid: one, test: none, ..SplitConfig::default() };
+                Split { test: test.view(), ..last_tenth.split(train, &recipe.place)? }
+            }
+        };
+        if split.test.rows() == 0 {
+            return Err(Error::config(&recipe.place, "split.test", "expected test rows to compare on, got none"));
+        }
+        if split.valid.rows() == 0 && recipe.models.iter().any(|model| model.points.len() > 1) {
+            return Err(Error::config(&recipe.place, "split.valid", "a grid is chosen on validation rows, got none"));
+        }
+        Ok(split)
+    }
+
+    /// True probabilities of the test rows, in order.
+    pub fn truth_of(&self, test: &View<'_>) -> Option<Vec<f64>> {
+        let truth = self.truth.as_ref()?;
+        Some(test.ranges().iter().flat_map(|range| truth[range.clone()].iter().copied()).collect())
+    }
+
+    /// What records say about the rows.
+    pub fn record(&self, split: &Split<'_>) -> DataRecord {
+        let sets: Vec<&Dataset> = match &self.sets {
+            Sets::One(all) => vec![all],
+            Sets::Apart { train, valid, test } => {
+                [Some(train), valid.as_ref(), Some(test)].into_iter().flatten().collect()
+            }
+        };
+        let fingerprint = match sets[..] {
+            [one] => one.fingerprint(),
+            _ => {
+                let all: Vec<String> = sets.iter().map(|set| set.fingerprint().to_string()).collect();
+                Fingerprint::of(all.join(" ").as_bytes())
+            }
+        };
+        let ranges = format!("{:?}", [split.train.ranges(), split.valid.ranges(), split.test.ranges()]);
+        DataRecord {
+            fingerprint,
+            schema: self.schema().name.clone(),
+            split: Fingerprint::of(ranges.as_bytes()),
+            bad_rows: sets.iter().map(|set| set.manifest().bad_rows.count).sum(),
+            grouped: sets[0].has_group(),
+            train: part(&split.train),
+            valid: part(&split.valid),
+            test: part(&split.test),
+        }
+    }
+}
+
+fn part(view: &View<'_>) -> PartRecord {
+    let times = || view.pieces().filter_map(|piece| piece.times);
+    PartRecord {
+        rows: view.rows() as u64,
+        clicks: view.pieces().map(|piece| piece.labels.iter().map(|label| u64::from(*label)).sum::<u64>()).sum(),
+        from: times().flatten().min().copied(),
+        to: times().flatten().max().copied(),
+    }
+}
+
+/// What is prepared at `target` already, when it was made from these files by this schema and encoder.
+fn kept(inputs: &[Input], schema: &Schema, target: &Path, encoder: Option<&Encoder>) -> Result<Option<Dataset>> {
+    let Ok(manifest) = Manifest::read(target) else { return Ok(None) };
+    let same_encoder = encoder.is_none_or(|encoder| encoder.fingerprint() == manifest.encoder_fingerprint);
+    if manifest.schema.fingerprint != schema.fingerprint() || manifest.inputs.len() != inputs.len() || !same_encoder {
+        return Ok(None);
+    }
+    for (input, record) in inputs.iter().zip(&manifest.inputs) {
+        if input.bytes()? != Some(record.bytes) || fingerprint(input.path())? != record.fingerprint {
+            return Ok(None);
+        }
+    }
+    // What cannot be opened is prepared again.
+    Ok(Dataset::open(target).ok())
+}
+
+/// Identity of a file's bytes as stored.
+fn fingerprint(path: &Path) -> Result<Fingerprint> {
+    let mut file = std::fs::File::open(path).map_err(Error::io(path, "open"))?;
+    let mut stream = Fingerprint::stream();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block).map_err(Error::io(path, "read"))? {
+            0 => return Ok(stream.finish()),
+            bytes => stream.update(&block[..bytes]),
+        }
+    }
+}
+
+/// One true probability for each row of `rows`, from files with header `p`.
+fn read_truth(files: &[PathBuf], rows: &Dataset, interrupt: &Interrupt) -> Result<Vec<f64>> {
+    let mut truth = Vec::with_capacity(rows.rows());
+    for path in files {
+        interrupt.check()?;
+        let file = std::fs::File::open(path).map_err(Error::io(path, "open"))?;
+        let mut lines = BufReader::with_capacity(1 << 18, file).lines();
+        let row_error = |line: usize, expected: &str, got: &str| Error::Row {
+            file: path.display().to_string(),
+            line: line as u64 + 1,
+            field: "p".into(),
+            expected: expected.into(),
+            got: got.chars().take(40).collect(),
+        };
+        match lines.next().transpose().map_err(Error::io(path, "read"))? {
+            Some(header) if header.trim() == "p" => {}
+            header => return Err(row_error(0, "the header p", &header.unwrap_or_default())),
+        }
+        for (line, text) in lines.enumerate() {
+            let text = text.map_err(Error::io(path, "read"))?;
+            let p = text.trim().parse::<f64>().ok().filter(|p| (0.0..=1.0).contains(p));
+            truth.push(p.ok_or_else(|| row_error(line + 1, "a probability", &text))?);
+        }
+    }
+    if truth.len() != rows.rows() {
+        let message = format!(
+            "expected one true probability for each of {} prepared rows, got {} ({} bad rows were left out)",
+            rows.rows(),
+            truth.len(),
+            rows.manifest().bad_rows.count
+        );
+        return Err(Error::data(files[0].display().to_string(), message));
+    }
+    Ok(truth)
+}

@@ -1,0 +1,62 @@
+//! A comparison → `report.html` (one file, no network), `report.md`, `results.csv` and `comparison.json`.
+//!
+//! ```text
+//! comparison ─▶ content (sections of text, tables, charts) ─┬─▶ markdown
+//!                                                           └─▶ html (template.html)
+//! ```
+//!
+//! A report is a pure view of records: it opens no model and no data, so it can be made again anywhere, at any time.
+
+mod charts;
+mod content;
+mod csv;
+mod html;
+mod markdown;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use crate::durable::write_bytes;
+use crate::error::{Error, Result};
+use crate::learn::experiment::Comparison;
+
+pub use csv::csv;
+pub use html::html;
+pub use markdown::markdown;
+
+/// Where the parts of a report were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFiles {
+    /// With pictures.
+    pub html: PathBuf,
+    /// The same text and tables.
+    pub markdown: PathBuf,
+}
+
+/// Writes the report to `path` (`….html`) and the Markdown beside it.
+///
+/// # Errors
+/// Config when `path` does not end in `.html`; io when it cannot be written.
+pub fn write(comparison: &Comparison, path: &Path) -> Result<ReportFiles> {
+    if path.extension().is_none_or(|extension| extension != "html") {
+        return Err(Error::config("-o", path.display().to_string(), "expected a name that ends in .html"));
+    }
+    let files = ReportFiles { html: path.to_path_buf(), markdown: path.with_extension("md") };
+    write_bytes(&files.html, html(comparison)?.as_bytes())?;
+    write_bytes(&files.markdown, markdown(comparison).as_bytes())?;
+    Ok(files)
+}
+
+/// Writes everything an experiment leaves beside its runs: `report.html`, `report.md`, `results.csv`, `comparison.json`.
+///
+/// # Errors
+/// Io when it cannot be written.
+pub fn write_all(comparison: &Comparison, folder: &Path) -> Result<ReportFiles> {
+    write_bytes(&folder.join("results.csv"), csv(comparison).as_bytes())?;
+    let mut json = serde_json::to_string_pretty(comparison).map_err(|error| Error::Bug(error.to_string()))?;
+    json.push('\n');
+    write_bytes(&folder.join("comparison.json"), json.as_bytes())?;
+    write(comparison, &folder.join("report.html"))
+}
