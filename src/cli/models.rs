@@ -1,18 +1,18 @@
 //! `pctr models`: the registry from the command line.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
+use super::{Context, print};
 use crate::error::{Error, Result};
 use crate::registry::{Action, Entry, Listed, PRODUCTION, Registry, SchemaChange, Stage};
 
-/// Arguments of `pctr models`.
+/// List, show, publish, promote and roll back models in a registry.
 #[derive(Debug, Args)]
-pub(super) struct ModelsArgs {
+pub(crate) struct ModelsArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -71,43 +71,47 @@ struct Place {
     json: bool,
 }
 
-/// Carries out `pctr models`; results go to standard output.
-///
-/// # Errors
-/// Whatever the registry answers; io when standard output is closed.
-pub(super) fn run(args: &ModelsArgs) -> Result<()> {
-    match &args.verb {
-        Verb::List { place } => {
-            let models = Registry::open(&place.registry)?.list()?;
-            print(if place.json { pretty(&json!(models)) } else { table(&models) })
-        }
-        Verb::Show { model, place } => {
-            let registry = Registry::open(&place.registry)?;
-            let shown = registry.show(model)?;
-            let mut history = registry.history();
-            history.retain(|entry| entry.model == *model || entry.from.as_ref() == Some(model));
-            print(match place.json {
-                true => pretty(&json!({ "model": shown, "history": history })),
-                false => described(&shown, &history),
-            })?;
-            match shown.problem {
-                None => Ok(()),
-                Some(problem) => Err(Error::bundle(model, problem)),
+impl ModelsArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        match self.verb {
+            Verb::List { place } => {
+                let models = Registry::open(&place.registry)?.list()?;
+                tell(if place.json { pretty(&json!(models)) } else { table(&models) })
+            }
+            Verb::Show { model, place } => show(&model, &place),
+            Verb::Publish { bundle, place } => {
+                let published = Registry::create(&place.registry)?.publish(&bundle)?;
+                if !published.new {
+                    context.note(format_args!("{} was published before; nothing changed", published.model));
+                }
+                tell(if place.json { pretty(&json!(published)) } else { published.model })
+            }
+            Verb::Promote { model, stage, force, place } => {
+                let schema = if force { SchemaChange::Allow } else { SchemaChange::Refuse };
+                let stage = Registry::open(&place.registry)?.promote(&model, &stage, schema)?;
+                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
+            }
+            Verb::Rollback { stage, place } => {
+                let stage = Registry::open(&place.registry)?.rollback(&stage)?;
+                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
             }
         }
-        Verb::Publish { bundle, place } => {
-            let published = Registry::create(&place.registry)?.publish(bundle)?;
-            print(if place.json { pretty(&json!(published)) } else { published.model })
-        }
-        Verb::Promote { model, stage, force, place } => {
-            let schema = if *force { SchemaChange::Allow } else { SchemaChange::Refuse };
-            let stage = Registry::open(&place.registry)?.promote(model, stage, schema)?;
-            print(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-        }
-        Verb::Rollback { stage, place } => {
-            let stage = Registry::open(&place.registry)?.rollback(stage)?;
-            print(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-        }
+    }
+}
+
+/// Prints a model; one that is refused is an error after that.
+fn show(model: &str, place: &Place) -> Result<()> {
+    let registry = Registry::open(&place.registry)?;
+    let shown = registry.show(model)?;
+    let mut history = registry.history();
+    history.retain(|entry| entry.model == model || entry.from.as_deref() == Some(model));
+    tell(match place.json {
+        true => pretty(&json!({ "model": shown, "history": history })),
+        false => described(&shown, &history),
+    })?;
+    match shown.problem {
+        None => Ok(()),
+        Some(problem) => Err(Error::bundle(model, problem)),
     }
 }
 
@@ -121,7 +125,7 @@ fn table(models: &[Listed]) -> String {
         return "no models published".into();
     }
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
     table.set_header(["model", "serves", "schema", "training rows", "log loss", "size", "published"]);
     for listed in models {
         let mut row = vec![listed.model.clone(), listed.stages.join(", ")];
@@ -142,7 +146,7 @@ fn table(models: &[Listed]) -> String {
 
 fn described(listed: &Listed, history: &[Entry]) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_preset(UTF8_HORIZONTAL_ONLY);
     table.add_row(["model", &listed.model]);
     table.add_row(["serves", &listed.stages.join(", ")]);
     if let Some(problem) = &listed.problem {
@@ -193,6 +197,6 @@ fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}")
 }
 
-fn print(text: String) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").map_err(Error::io(Path::new("standard output"), "write to"))
+fn tell(text: String) -> Result<()> {
+    print(&(text + "\n"))
 }
