@@ -1,23 +1,24 @@
 //! The answer of the service and the score of a file are the same bits, for every kind of model.
 //!
-//! One side is a CSV file read by the log reader, encoded and scored as `pctr score` does; the other is the same rows as
+//! One side is a CSV file and what `pctr score` writes for it; the other is the same rows as
 //! JSON requests to the service, cut into context and candidates in different ways and with values written in different
 //! ways.
 
 mod bundles;
 
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use pctr::learn::Interrupt;
-use pctr::learn::source::{BadRows, Found, Input, Reading, read_rows};
-use pctr::model::bundle::{Bundle, ScoreScratch};
+use pctr::learn::score::score;
+use pctr::learn::source::{BadRows, Input};
+use pctr::model::Threads;
+use pctr::model::bundle::{Bundle, ModelKind};
 use pctr::model::schema::FeatureKind;
 use pctr::predict::http::{Limits, Shared, app};
 use pctr::predict::{Live, LiveModel};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 use tower::ServiceExt;
 
 /// Probabilities of `rows` as a file of them is scored.
@@ -28,23 +29,16 @@ fn scored_as_file(bundle: &Bundle, rows: &[Vec<String>]) -> Vec<f64> {
         let quote = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));
         cells.iter().map(quote).collect::<Vec<_>>().join(",") + "\n"
     };
-    let text: String = std::iter::once(bundle.schema.columns.as_slice()).chain(rows.iter().map(Vec::as_slice)).map(quoted).collect();
+    let text: String =
+        std::iter::once(bundle.schema.columns.as_slice()).chain(rows.iter().map(Vec::as_slice)).map(quoted).collect();
     std::fs::write(&path, text).unwrap();
 
-    let mut codes = Vec::new();
-    let reading = Reading { schema: &bundle.schema, targets: false, interrupt: &Interrupt::default() };
+    let mut scores = Vec::new();
     let mut bad = BadRows::new(0.0).unwrap();
-    read_rows(&Input::new(&path), reading, &mut bad, &mut |_| {}, &mut |found| {
-        let Found::Row { cells, .. } = found else { panic!("{found:?}") };
-        let start = codes.len();
-        codes.resize(start + bundle.encoder.width(), 0);
-        bundle.encoder.encode(cells, &mut codes[start..])?;
-        Ok(ControlFlow::Continue(()))
-    })
-    .unwrap();
-    let mut probabilities = Vec::new();
-    bundle.score(&codes, &mut ScoreScratch::default(), &mut probabilities);
-    probabilities
+    let (input, threads) = (Input::new(&path), Threads::one());
+    score(bundle, &input, &mut bad, threads, &mut scores, &mut |_| {}, &Interrupt::default()).unwrap();
+    let scores = String::from_utf8(scores).unwrap();
+    scores.strip_prefix("p\n").unwrap().lines().map(|probability| probability.parse().unwrap()).collect()
 }
 
 /// The value of a cell in one of the ways a client may write it.
@@ -125,7 +119,7 @@ async fn the_service_answers_what_a_file_scores() {
         let rows: Vec<Vec<String>> = (3000..3170).map(bundles::row).collect();
         let expected = scored_as_file(&bundle, &rows);
         let different = expected.iter().map(|p| p.to_bits()).collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!(different > 5, kind != pctr::model::bundle::ModelKind::BaseRate, "{kind}: {different} probabilities");
+        assert_eq!(different > 5, kind != ModelKind::BaseRate, "{kind}: {different} probabilities");
         let width = bundle.schema.columns.len();
         let live = Arc::new(Live::new(LiveModel::new(bundle.clone()).unwrap()));
         let service = app(Shared::new(live, Limits::default()));

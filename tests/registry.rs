@@ -57,8 +57,7 @@ fn published_models_are_promoted_and_rolled_back() {
     assert_eq!(error.kind(), Kind::Config);
     assert!(error.to_string().contains("served nothing before"), "{error}");
 
-    let told: Vec<(Action, String)> =
-        registry.history().into_iter().map(|entry| (entry.action, entry.model)).collect();
+    let told: Vec<(Action, String)> = registry.history().into_iter().map(|entry| (entry.action, entry.model)).collect();
     let expected = [
         (Action::Published, &a),
         (Action::Published, &b),

@@ -16,7 +16,7 @@ use pctr::model::schema::Schema;
 use pctr::model::{Batch, Learn, Slots, Threads};
 
 /// Every kind of feature, features that read a column again, and columns that no feature reads.
-pub const SCHEMA: &str = r#"
+pub(crate) const SCHEMA: &str = r#"
 version = 1
 name = "ads"
 crosses = [["site", "slot"]]
@@ -35,11 +35,11 @@ tags = { kind = "bag", separator = "|", max_values = 3 }
 "#;
 
 /// Kinds of models that [`bundle`] can make.
-pub const KINDS: [ModelKind; 2] = [ModelKind::BaseRate, ModelKind::Ftrl];
+pub(crate) const KINDS: [ModelKind; 2] = [ModelKind::BaseRate, ModelKind::Ftrl];
 
 /// Text of the cells of row `row`, in the order of the schema's columns: plain values, values that need quotes in CSV and
 /// escapes in JSON, and missing ones.
-pub fn row(row: usize) -> Vec<String> {
+pub(crate) fn row(row: usize) -> Vec<String> {
     let pick = |choices: &[&str], step: usize| choices[row / step % choices.len()].to_owned();
     let clicked = row.is_multiple_of(3) || row % 7 == 1;
     vec![
@@ -56,17 +56,17 @@ pub fn row(row: usize) -> Vec<String> {
 }
 
 /// A cell as a reader of CSV makes it.
-pub fn cell(text: &str) -> Cell<'_> {
+pub(crate) fn cell(text: &str) -> Cell<'_> {
     if text.is_empty() { Cell::Missing } else { Cell::Text(text.as_bytes()) }
 }
 
 /// A bundle trained on 2,000 of these rows with `seed` mixed into the labels.
-pub fn bundle(kind: ModelKind, seed: u64) -> Bundle {
+pub(crate) fn bundle(kind: ModelKind, seed: u64) -> Bundle {
     bundle_of(SCHEMA, kind, seed)
 }
 
 /// The same for another schema with the same columns.
-pub fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
+pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
     let schema = Schema::parse(schema, "ads").unwrap();
     let rows: Vec<Vec<String>> = (0..2000).map(row).collect();
     let labels: Vec<f32> = (0..2000_u64)
@@ -115,14 +115,13 @@ pub fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
         settings: serde_json::json!({}),
         isa: "scalar".into(),
     };
-    let metrics = [("log_loss".to_owned(), 0.6)].into_iter().collect();
+    let metrics = [("valid_log_loss".to_owned(), 0.6)].into_iter().collect();
     Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, metrics)
 }
 
 fn encode(schema: &Schema, rows: &[Vec<String>]) -> (Encoder, Vec<u32>) {
-    let cells = |row: &'_ [String]| -> Vec<Cell<'static>> {
-        row.iter().map(|text| cell(text.clone().leak())).collect()
-    };
+    let cells =
+        |row: &'_ [String]| -> Vec<Cell<'static>> { row.iter().map(|text| cell(text.clone().leak())).collect() };
     let mut builder = EncoderBuilder::new(schema);
     rows.iter().for_each(|row| builder.observe(&cells(row)));
     let encoder = builder.finish();
@@ -134,7 +133,7 @@ fn encode(schema: &Schema, rows: &[Vec<String>]) -> (Encoder, Vec<u32>) {
 }
 
 /// Writes a bundle below `folder` and returns its place.
-pub fn written(folder: &Path, bundle: &Bundle) -> PathBuf {
+pub(crate) fn written(folder: &Path, bundle: &Bundle) -> PathBuf {
     let path = folder.join(&bundle.manifest.model);
     bundle.write(&path).unwrap();
     path
