@@ -1,18 +1,18 @@
 //! `pctr models`: the registry from the command line.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
+use super::{Context, print};
 use crate::error::{Error, Result};
 use crate::registry::{Action, Entry, Listed, PRODUCTION, Registry, SchemaChange, Stage};
 
-/// Arguments of `pctr models`.
+/// List, show, publish, promote and roll back models in a registry.
 #[derive(Debug, Args)]
-pub(super) struct ModelsArgs {
+pub(crate) struct ModelsArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -71,43 +71,47 @@ struct Place {
     json: bool,
 }
 
-/// Carries out `pctr models`; results go to standard output.
-///
-/// # Errors
-/// Whatever the registry answers; io when standard output is closed.
-pub(super) fn run(args: &ModelsArgs) -> Result<()> {
-    match &args.verb {
-        Verb::List { place } => {
-            let models = Registry::open(&place.registry)?.list()?;
-            print(if place.json { pretty(&json!(models)) } else { table(&models) })
-        }
-        Verb::Show { model, place } => {
-            let registry = Registry::open(&place.registry)?;
-            let shown = registry.show(model)?;
-            let mut history = registry.history();
-            history.retain(|entry| entry.model == *model || entry.from.as_ref() == Some(model));
-            print(match place.json {
-                true => pretty(&json!({ "model": shown, "history": history })),
-                false => described(&shown, &history),
-            })?;
-            match shown.problem {
-                None => Ok(()),
-                Some(problem) => Err(Error::bundle(model, problem)),
+impl ModelsArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        match self.verb {
+            Verb::List { place } => {
+                let models = Registry::open(&place.registry)?.list()?;
+                tell(if place.json { pretty(&json!(models)) } else { table(&models) })
+            }
+            Verb::Show { model, place } => show(&model, &place),
+            Verb::Publish { bundle, place } => {
+                let published = Registry::create(&place.registry)?.publish(&bundle)?;
+                if !published.new {
+                    context.note(format_args!("{} was published before", published.model));
+                }
+                tell(if place.json { pretty(&json!(published)) } else { published.model })
+            }
+            Verb::Promote { model, stage, force, place } => {
+                let schema = if force { SchemaChange::Allow } else { SchemaChange::Refuse };
+                let stage = Registry::open(&place.registry)?.promote(&model, &stage, schema)?;
+                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
+            }
+            Verb::Rollback { stage, place } => {
+                let stage = Registry::open(&place.registry)?.rollback(&stage)?;
+                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
             }
         }
-        Verb::Publish { bundle, place } => {
-            let published = Registry::create(&place.registry)?.publish(bundle)?;
-            print(if place.json { pretty(&json!(published)) } else { published.model })
-        }
-        Verb::Promote { model, stage, force, place } => {
-            let schema = if *force { SchemaChange::Allow } else { SchemaChange::Refuse };
-            let stage = Registry::open(&place.registry)?.promote(model, stage, schema)?;
-            print(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-        }
-        Verb::Rollback { stage, place } => {
-            let stage = Registry::open(&place.registry)?.rollback(stage)?;
-            print(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-        }
+    }
+}
+
+/// Prints a model; one that is refused is an error after that.
+fn show(model: &str, place: &Place) -> Result<()> {
+    let registry = Registry::open(&place.registry)?;
+    let shown = registry.show(model)?;
+    let mut history = registry.history();
+    history.retain(|entry| entry.model == model || entry.from.as_deref() == Some(model));
+    tell(match place.json {
+        true => pretty(&json!({ "model": shown, "history": history })),
+        false => described(&shown, &history),
+    })?;
+    match shown.problem {
+        None => Ok(()),
+        Some(problem) => Err(Error::bundle(model, problem)),
     }
 }
 
@@ -122,52 +126,64 @@ fn table(models: &[Listed]) -> String {
     }
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header(["model", "serves", "schema", "training rows", "log loss", "size", "published"]);
+    table.set_header(["model", "serves", "schema", "training rows", "valid log loss", "size", "published"]);
     for listed in models {
         let mut row = vec![listed.model.clone(), listed.stages.join(", ")];
         match &listed.manifest {
             Some(manifest) => row.extend([
                 manifest.schema.clone(),
                 manifest.profile.rows.to_string(),
-                manifest.metrics.get("log_loss").map_or(String::new(), |loss| format!("{loss:.5}")),
+                manifest.metrics.get("valid_log_loss").map_or(String::new(), |loss| format!("{loss:.5}")),
                 size(manifest.files.values().map(|file| file.bytes).sum()),
             ]),
             None => row.extend(["refused".into(), String::new(), String::new(), String::new()]),
         }
-        row.push(listed.published.clone().unwrap_or_default());
+        row.push(listed.published.as_deref().map_or(String::new(), to_the_second));
         table.add_row(row);
     }
     table.to_string()
 }
 
 fn described(listed: &Listed, history: &[Entry]) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.add_row(["model", &listed.model]);
-    table.add_row(["serves", &listed.stages.join(", ")]);
+    let mut lines = vec![("model".to_owned(), listed.model.clone()), ("serves".into(), listed.stages.join(", "))];
     if let Some(problem) = &listed.problem {
-        table.add_row(["refused", problem]);
+        lines.push(("refused".into(), problem.clone()));
     }
     if let Some(manifest) = &listed.manifest {
-        let profile = &manifest.profile;
-        table.add_row(["kind", manifest.kind.name()]);
-        table.add_row(["schema", &format!("{} {}", manifest.schema, manifest.schema_fingerprint)]);
-        table.add_row(["trained on", &format!("{} rows, {} clicks", profile.rows, profile.clicks)]);
-        table.add_row(["data", &manifest.provenance.data.to_string()]);
-        table.add_row(["seed", &manifest.provenance.seed.to_string()]);
-        table.add_row(["calibration", &format!("{:?}", profile.calibration.method).to_lowercase()]);
-        table.add_row(["settings", &manifest.provenance.settings.to_string()]);
-        for (name, file) in &manifest.files {
-            table.add_row([name, &format!("{}, {}", size(file.bytes), file.fingerprint)]);
-        }
-        for (name, value) in &manifest.metrics {
-            table.add_row([name, &value.to_string()]);
-        }
+        let (profile, provenance) = (&manifest.profile, &manifest.provenance);
+        lines.extend([
+            ("kind".into(), manifest.kind.to_string()),
+            ("schema".into(), format!("{} {}", manifest.schema, manifest.schema_fingerprint)),
+            ("trained on".into(), format!("{} rows, {} clicks", profile.rows, profile.clicks)),
+            ("data".into(), provenance.data.to_string()),
+            ("seed".into(), provenance.seed.to_string()),
+            ("calibration".into(), format!("{:?}", profile.calibration.method).to_lowercase()),
+        ]);
+        let files = manifest.files.iter();
+        lines.extend(files.map(|(name, file)| (name.clone(), format!("{} {}", size(file.bytes), file.fingerprint))));
+        lines.extend(manifest.metrics.iter().map(|(name, value)| (name.clone(), value.to_string())));
+        settings("", &provenance.settings, &mut lines);
     }
-    for entry in history {
-        table.add_row([entry.at.as_str(), &told(entry)]);
+    lines.extend(history.iter().map(|entry| (to_the_second(&entry.at), told(entry))));
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let lines: Vec<String> = lines.iter().map(|(name, text)| format!("{name:width$}  {text}")).collect();
+    lines.join("\n")
+}
+
+/// Settings one a line, with dotted names.
+fn settings(name: &str, value: &serde_json::Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(inner) => {
+            let dot = if name.is_empty() { "" } else { "." };
+            inner.iter().for_each(|(key, value)| settings(&format!("{name}{dot}{key}"), value, lines));
+        }
+        value => lines.push((name.to_owned(), value.to_string())),
     }
-    table.to_string()
+}
+
+/// A time without its fraction of a second.
+fn to_the_second(at: &str) -> String {
+    at.split_once('.').map_or_else(|| at.to_owned(), |(second, _)| format!("{second}Z"))
 }
 
 fn told(entry: &Entry) -> String {
@@ -193,6 +209,6 @@ fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}")
 }
 
-fn print(text: String) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").map_err(Error::io(Path::new("standard output"), "write to"))
+fn tell(text: String) -> Result<()> {
+    print(&(text + "\n"))
 }

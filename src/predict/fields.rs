@@ -43,12 +43,15 @@ impl Fields {
     /// The columns of `schema`.
     pub fn new(schema: &Schema) -> Fields {
         let reader = |column: usize| {
-            let mut kinds = schema.features.iter().filter(|feature| feature.column == column).map(|feature| &feature.kind);
-            kinds.clone().find_map(|kind| match kind {
-                FeatureKind::Bag { separator, .. } => Some(Reader::Bag { separator: *separator }),
-                FeatureKind::Categorical { .. } | FeatureKind::Numeric { .. } => None,
-            })
-            .unwrap_or(if kinds.next().is_some() { Reader::Single } else { Reader::Nothing })
+            let mut kinds =
+                schema.features.iter().filter(|feature| feature.column == column).map(|feature| &feature.kind);
+            kinds
+                .clone()
+                .find_map(|kind| match kind {
+                    FeatureKind::Bag { separator, .. } => Some(Reader::Bag { separator: *separator }),
+                    FeatureKind::Categorical { .. } | FeatureKind::Numeric { .. } => None,
+                })
+                .unwrap_or(if kinds.next().is_some() { Reader::Single } else { Reader::Nothing })
         };
         let columns = schema.columns.iter().enumerate();
         Fields {
@@ -75,7 +78,9 @@ impl Fields {
     /// What to do about a name that is no column: the column that the feature of this name reads, or the nearest column.
     pub fn hint(&self, name: &str, schema: &Schema) -> String {
         match schema.features.iter().find(|feature| feature.name == name) {
-            Some(feature) => format!("; the feature {name} is read from the field {:?}", schema.columns[feature.column]),
+            Some(feature) => {
+                format!("; the feature {name} is read from the field {:?}", schema.columns[feature.column])
+            }
             None => nearest(name, self.columns.iter().map(|column| column.name.as_str())),
         }
     }

@@ -34,6 +34,8 @@ pub struct Entry {
     pub model: String,
     /// In which stage.
     pub stage: Option<String>,
+    /// Number of the stage's change.
+    pub change: Option<u64>,
     /// The model it took the place of.
     pub from: Option<String>,
 }
@@ -41,7 +43,7 @@ pub struct Entry {
 impl Entry {
     pub(super) fn published(model: &str) -> Entry {
         let at = jiff::Timestamp::now().to_string();
-        Entry { at, action: Action::Published, model: model.to_owned(), stage: None, from: None }
+        Entry { at, action: Action::Published, model: model.to_owned(), stage: None, change: None, from: None }
     }
 
     pub(super) fn publishes(&self, model: &str) -> bool {

@@ -89,6 +89,7 @@ impl Stage {
             action: self.action,
             model: self.model.clone(),
             stage: Some(self.stage.clone()),
+            change: Some(self.change),
             from: self.from.clone(),
         }
     }
@@ -99,7 +100,9 @@ impl Stage {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(path, "read")(error)),
         };
-        let damaged = |error| Error::data(path.display().to_string(), format!("it is damaged: {error}; remove it and promote again"));
+        let damaged = |error| {
+            Error::data(path.display().to_string(), format!("it is damaged: {error}; remove it and promote again"))
+        };
         serde_json::from_slice(&text).map(Some).map_err(damaged)
     }
 

@@ -39,7 +39,8 @@ impl Meters {
         let requests = counter("pctr_requests_total", "Score requests answered with probabilities.");
         let candidates = counter("pctr_candidates_total", "Candidates scored.");
         let swaps = counter("pctr_model_swaps_total", "Models put in use while serving.");
-        let refused_models = counter("pctr_model_refusals_total", "Models of the registry that could not be put in use.");
+        let refused_models =
+            counter("pctr_model_refusals_total", "Models of the registry that could not be put in use.");
         recorder.describe_histogram(
             "pctr_score_seconds".into(),
             None,

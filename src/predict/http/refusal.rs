@@ -5,6 +5,7 @@
 
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
+use serde::Serialize;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,19 @@ impl Refusal {
 
     /// The answer's body.
     pub(super) fn body(&self) -> String {
-        let Refusal { kind, message, field } = self;
-        serde_json::json!({ "error": { "kind": kind.name(), "message": message, "field": field } }).to_string()
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            error: Told<'a>,
+        }
+
+        #[derive(Serialize)]
+        struct Told<'a> {
+            kind: &'static str,
+            message: &'a str,
+            field: Option<&'a str>,
+        }
+
+        let error = Told { kind: self.kind.name(), message: &self.message, field: self.field.as_deref() };
+        serde_json::to_string(&Answer { error }).expect("strings can be written as JSON")
     }
 }

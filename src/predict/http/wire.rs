@@ -54,7 +54,10 @@ impl<'a> Request<'a> {
     /// Parses a body of at most `most` candidates.
     pub(super) fn parse(body: &'a [u8], model: &LiveModel, most: usize) -> Result<Request<'a>, Refusal> {
         let body = std::str::from_utf8(body).map_err(|error| {
-            Refusal::new(RefusalKind::InvalidJson, format!("expected UTF-8, got another byte at {}", error.valid_up_to()))
+            Refusal::new(
+                RefusalKind::InvalidJson,
+                format!("expected UTF-8, got another byte at {}", error.valid_up_to()),
+            )
         })?;
         let body: &RawValue = serde_json::from_str(body)
             .map_err(|error| Refusal::new(RefusalKind::InvalidJson, format!("the body is no JSON: {error}")))?;
@@ -84,7 +87,13 @@ impl<'a> Request<'a> {
         }
         let candidates = match candidates {
             Some(list) => items(list, most)?,
-            None => return Err(Refusal::of_field(RefusalKind::NoCandidates, "candidates", "the body: candidates is missing")),
+            None => {
+                return Err(Refusal::of_field(
+                    RefusalKind::NoCandidates,
+                    "candidates",
+                    "the body: candidates is missing",
+                ));
+            }
         };
         if candidates.is_empty() {
             let message = "candidates: expected at least one, got an empty list";
@@ -209,7 +218,8 @@ fn text<'a>(place: impl fmt::Display, column: &Column, value: &'a RawValue) -> R
                 };
                 if value.as_bytes().contains(&separator) {
                     let separator = char::from(separator);
-                    let message = format!("{place}: {}: expected values without {separator:?}, got {value:?}", column.name);
+                    let message =
+                        format!("{place}: {}: expected values without {separator:?}, got {value:?}", column.name);
                     return Err(Refusal::of_field(RefusalKind::WrongType, &column.name, message));
                 }
                 if !joined.is_empty() {
