@@ -86,7 +86,7 @@ impl Dataset {
 impl<'a> View<'a> {
     /// All rows.
     pub fn all(dataset: &'a Dataset) -> Self {
-        View::new(dataset, vec![0..dataset.rows()])
+        View::new(dataset, Vec::from([0..dataset.rows()]))
     }
 
     /// The rows of `ranges`; empty ranges are dropped.

@@ -63,7 +63,7 @@ pub(super) fn open(input: &Input) -> Result<Opened> {
         decoder.window_log_max(31).map_err(Error::io(path, "unpack"))?;
         Unpacked::Zstd(Box::new(decoder))
     } else {
-        Unpacked::Plain(reader)
+        Unpacked::Plain(Box::new(reader))
     };
     Ok(Opened::Text(Source { input: input.clone(), unpacked }))
 }
@@ -75,7 +75,7 @@ pub(super) struct Source {
 }
 
 enum Unpacked {
-    Plain(BufReader<Metered>),
+    Plain(Box<BufReader<Metered>>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Metered>>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<Metered>>>),
 }

@@ -95,8 +95,8 @@ fn header(names: &[String], file: &str, reading: Reading<'_>) -> Result<Vec<usiz
         count => format!(" and {} more of schema {}", count - 1, reading.schema.name),
     };
     let mut got = names.join(", ");
-    if got.len() > 200 {
-        got.truncate(got.floor_char_boundary(200));
+    if let Some((end, _)) = got.char_indices().nth(200) {
+        got.truncate(end);
         got.push('…');
     }
     let message = format!("the header lacks the column {first:?}{others}{hint}; got {got}");
