@@ -9,6 +9,7 @@ mod machine;
 mod models;
 mod prepare;
 mod progress;
+mod quickstart;
 mod rows;
 mod score;
 mod serve;
@@ -60,6 +61,8 @@ enum Verb {
     Models(models::ModelsArgs),
     /// Answer click probabilities over HTTP.
     Serve(serve::ServeArgs),
+    /// The whole arc on a generated log: from clicks to a running scoring API.
+    Quickstart(quickstart::QuickstartArgs),
     /// Say what this machine offers and how fast it is.
     Machine(machine::MachineArgs),
     /// Print completions for a shell.
@@ -107,8 +110,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Evaluate(args) => args.run(&context),
         Verb::Experiment(args) => args.run(&context),
         Verb::Compare(args) => args.run(&context),
-        Verb::Models(args) => models::run(&args),
-        Verb::Serve(args) => serve::run(&args),
+        Verb::Models(args) => args.run(&context),
+        Verb::Serve(args) => args.run(&context),
+        Verb::Quickstart(args) => args.run(&context),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pctr", &mut std::io::stdout());

@@ -117,8 +117,8 @@ impl FeatureKind {
 pub enum Bins {
     /// `floor(ln(x)²)` above 2, the number itself rounded down otherwise (the recipe of the winners of Criteo's challenge, 2014).
     LogSquare,
-    /// This many bins of equal mass, learned when data are prepared.
-    Quantile(u16),
+    /// Bins of equal mass, learned when data are prepared: this many, or as many as the rows can tell apart.
+    Quantile(Option<u16>),
 }
 
 impl Schema {

@@ -66,14 +66,20 @@ enum RawField {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(untagged)]
 enum RawBins {
-    LogSquare,
-    Quantile(u16),
+    Named(String),
+    Counted(RawQuantile),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawQuantile {
+    quantile: u16,
 }
 
 fn log_square() -> RawBins {
-    RawBins::LogSquare
+    RawBins::Named("log_square".into())
 }
 fn bar() -> String {
     "|".into()
@@ -134,13 +140,17 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Schema> {
             }
             RawField::Numeric { column, bins } => {
                 let bins = match bins {
-                    RawBins::LogSquare => Bins::LogSquare,
-                    RawBins::Quantile(count) if (2..=1024).contains(&count) => Bins::Quantile(count),
-                    RawBins::Quantile(count) => {
-                        return Err(wrong(
-                            &format!("{key}.bins"),
-                            format!("expected 2 to 1024 quantile bins, got {count}"),
-                        ));
+                    RawBins::Named(name) if name == "log_square" => Bins::LogSquare,
+                    RawBins::Named(name) if name == "quantile" => Bins::Quantile(None),
+                    RawBins::Counted(RawQuantile { quantile: count @ 2..=1024 }) => Bins::Quantile(Some(count)),
+                    RawBins::Counted(RawQuantile { quantile }) => {
+                        let message = format!("expected 2 to 1024 quantile bins, got {quantile}");
+                        return Err(wrong(&format!("{key}.bins"), message));
+                    }
+                    RawBins::Named(name) => {
+                        let hint = crate::error::nearest(&name, ["log_square", "quantile"]);
+                        let message = format!("expected \"log_square\", \"quantile\" or {{ quantile = 16 }}, got {name:?}{hint}");
+                        return Err(wrong(&format!("{key}.bins"), message));
                     }
                 };
                 (position(&column)?, FeatureKind::Numeric { bins })
