@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Settings that hold together; the only way in is through [`RawDcn`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawDcn", into = "RawDcn")]
 pub struct DcnConfig(RawDcn);
 
@@ -167,12 +167,6 @@ impl Default for RawDcn {
             embedding_init: EmbeddingInit::Normal,
             embedding_scale: 0.01,
         }
-    }
-}
-
-impl Default for DcnConfig {
-    fn default() -> Self {
-        DcnConfig(RawDcn::default())
     }
 }
 

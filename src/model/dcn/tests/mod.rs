@@ -85,8 +85,6 @@ fn set(learner: &mut DcnLearner, name: &str, values: &[f32]) {
 fn assert_near(name: &str, got: &[f32], expected: &[f64], relative: f64) {
     assert_eq!(got.len(), expected.len(), "{name}");
     let largest = expected.iter().fold(1e-3, |largest: f64, value| largest.max(value.abs()));
-    let worst = got.iter().zip(expected).map(|(g, e)| (f64::from(*g) - e).abs() / largest).fold(0.0, f64::max);
-    eprintln!("TMP {name} {worst:.1e}");
     for (at, (&got, &expected)) in got.iter().zip(expected).enumerate() {
         let off = (f64::from(got) - expected).abs() / largest;
         assert!(off <= relative, "{name}[{at}]: got {got}, expected {expected}, off by {off:.1e} of {largest:.1e}");
