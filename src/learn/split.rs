@@ -252,12 +252,11 @@ mod tests {
         let (_folder, data) = dataset(&schema, 1001, |_| 0);
         let split = config("train = 0.7\nvalid = 0.1\ntest = 0.2").split(&data, "r").unwrap();
         assert_eq!(sizes(&split), [701, 100, 200]);
-        assert_eq!(split.test.ranges(), [801..1001]);
+        assert_eq!(split.test.ranges().first(), Some(&(801..1001)));
         let split = config("train = 500\nvalid = 0\ntest = 100").split(&data, "r").unwrap();
-        assert_eq!(
-            (split.train.ranges(), split.valid.rows(), split.test.ranges()),
-            (&[0..500][..], 0, &[500..600][..])
-        );
+        assert_eq!(split.train.ranges().first(), Some(&(0..500)));
+        assert_eq!(split.test.ranges().first(), Some(&(500..600)));
+        assert_eq!(split.valid.rows(), 0);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Dataset {
 impl<'a> View<'a> {
     /// All rows.
     pub fn all(dataset: &'a Dataset) -> Self {
-        View::new(dataset, Vec::from([0..dataset.rows()]))
+        View::new(dataset, std::iter::once(0..dataset.rows()).collect())
     }
 
     /// The rows of `ranges`; empty ranges are dropped.
