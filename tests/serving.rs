@@ -1,6 +1,8 @@
 //! The service's answers: the contract of `POST /v1/score`, every way to be refused, and a running server that follows a
 //! registry.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod bundles;
 
 use std::sync::Arc;
