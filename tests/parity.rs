@@ -4,6 +4,8 @@
 //! JSON requests to the service, cut into context and candidates in different ways and with values written in different
 //! ways.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod bundles;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The registry as several processes use it: gate, history, damage, concurrency, and a writer killed at any moment.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod bundles;
 
 use std::fs;
@@ -207,6 +209,50 @@ fn readers_always_see_a_whole_model() {
     let stage = registry.stage(PRODUCTION).unwrap().unwrap();
     let changes = registry.history().iter().filter(|entry| entry.action == Action::Promoted).count();
     assert_eq!(changes as u64, stage.change, "no change is lost and none is told twice");
+}
+
+/// Runs `pctr models` on a registry; exit code, standard output, standard error.
+fn models(registry: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pctr"));
+    let output = command.arg("models").args(arguments).arg("--registry").arg(registry).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_command_line_tells_and_obeys() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = folder.path().join("registry");
+    let path = |kind, seed| written(folder.path(), &bundle(kind, seed)).display().to_string();
+    let done = |arguments: &[&str]| {
+        let (code, out, err) = models(&registry, arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        out
+    };
+    let refused = |arguments: &[&str], code: i32, message: &str| {
+        let (got, out, err) = models(&registry, arguments);
+        assert_eq!((got, out.as_str()), (Some(code), ""), "{arguments:?}: {err}");
+        assert!(err.contains(message), "{arguments:?}: {err}");
+    };
+    refused(&["list"], 4, "registry");
+    let a = done(&["publish", &path(ModelKind::BaseRate, 1)]).trim().to_owned();
+    let b = done(&["publish", &path(ModelKind::Ftrl, 1)]).trim().to_owned();
+    assert_eq!(done(&["promote", &a]), format!("production serves {a}\n"));
+    assert_eq!(done(&["promote", &b]), format!("production serves {b} (before: {a})\n"));
+    let json = |arguments: &[&str]| serde_json::from_str::<serde_json::Value>(&done(arguments)).unwrap();
+    assert_eq!(json(&["rollback", "--json"])["model"], a.as_str());
+    let listed = json(&["list", "--json"]);
+    assert_eq!((&listed[0]["model"], &listed[0]["stages"][0]), (&a.as_str().into(), &PRODUCTION.into()));
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert!(done(&["list"]).contains(&b) && done(&["show", &b]).contains("promoted to production"));
+
+    refused(&["rollback"], 2, "served nothing before");
+    refused(&["promote", &b[..b.len() - 1]], 2, &format!("did you mean {b:?}?"));
+    refused(&["publish", folder.path().to_str().unwrap()], 5, "holds no manifest.json");
+    damage(&registry.join("models").join(&b).join("weights.safetensors"));
+    refused(&["promote", &b], 5, "weights.safetensors is corrupted");
+    let (code, out, err) = models(&registry, &["show", &b]);
+    assert!(code == Some(5) && out.contains("refused") && err.contains(&b), "{out} {err}");
 }
 
 /// Plays two roles: the test itself, and, started by it with a registry in its environment, the writer that is killed.

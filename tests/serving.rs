@@ -1,6 +1,8 @@
 //! The service's answers: the contract of `POST /v1/score`, every way to be refused, and a running server that follows a
 //! registry.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod bundles;
 
 use std::sync::Arc;
@@ -286,6 +288,27 @@ fn a_server_follows_its_registry() {
     let address = server.local_addr();
     server.join().unwrap();
     assert!(std::net::TcpStream::connect(address).is_err(), "the port is free again");
+}
+
+#[test]
+fn a_request_that_began_is_answered_before_the_end() {
+    use std::io::{Read, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let server = spawn(&options(Source::Bundle(written(folder.path(), &bundle(ModelKind::Ftrl, 1))))).unwrap();
+    let body = r#"{"candidates": [{"id": "last"}]}"#;
+    let mut connection = std::net::TcpStream::connect(server.local_addr()).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!("POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    connection.write_all((head + &body[..10]).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let end = std::thread::spawn(move || server.join());
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!end.is_finished(), "it waits for the request");
+    connection.write_all(&body.as_bytes()[10..]).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""id":"last""#), "{answer}");
+    end.join().unwrap().unwrap();
 }
 
 #[test]

@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
-use super::{Context, print};
+use super::print;
 use crate::error::{Error, Result};
 use crate::registry::{Action, Entry, Listed, PRODUCTION, Registry, SchemaChange, Stage};
 
 /// List, show, publish, promote and roll back models in a registry.
 #[derive(Debug, Args)]
-pub(crate) struct ModelsArgs {
+pub(super) struct ModelsArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -71,30 +71,32 @@ struct Place {
     json: bool,
 }
 
-impl ModelsArgs {
-    pub(crate) fn run(self, context: &Context) -> Result<()> {
-        match self.verb {
-            Verb::List { place } => {
-                let models = Registry::open(&place.registry)?.list()?;
-                tell(if place.json { pretty(&json!(models)) } else { table(&models) })
+/// Carries out `pctr models`; results go to standard output.
+///
+/// # Errors
+/// Whatever the registry answers; io when standard output cannot be written.
+pub(super) fn run(args: &ModelsArgs) -> Result<()> {
+    match &args.verb {
+        Verb::List { place } => {
+            let models = Registry::open(&place.registry)?.list()?;
+            tell(if place.json { pretty(&json!(models)) } else { table(&models) })
+        }
+        Verb::Show { model, place } => show(model, place),
+        Verb::Publish { bundle, place } => {
+            let published = Registry::create(&place.registry)?.publish(bundle)?;
+            if !published.new {
+                tracing::info!("{} was published before", published.model);
             }
-            Verb::Show { model, place } => show(&model, &place),
-            Verb::Publish { bundle, place } => {
-                let published = Registry::create(&place.registry)?.publish(&bundle)?;
-                if !published.new {
-                    context.note(format_args!("{} was published before", published.model));
-                }
-                tell(if place.json { pretty(&json!(published)) } else { published.model })
-            }
-            Verb::Promote { model, stage, force, place } => {
-                let schema = if force { SchemaChange::Allow } else { SchemaChange::Refuse };
-                let stage = Registry::open(&place.registry)?.promote(&model, &stage, schema)?;
-                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-            }
-            Verb::Rollback { stage, place } => {
-                let stage = Registry::open(&place.registry)?.rollback(&stage)?;
-                tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
-            }
+            tell(if place.json { pretty(&json!(published)) } else { published.model })
+        }
+        Verb::Promote { model, stage, force, place } => {
+            let schema = if *force { SchemaChange::Allow } else { SchemaChange::Refuse };
+            let stage = Registry::open(&place.registry)?.promote(model, stage, schema)?;
+            tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
+        }
+        Verb::Rollback { stage, place } => {
+            let stage = Registry::open(&place.registry)?.rollback(stage)?;
+            tell(if place.json { pretty(&json!(stage)) } else { serves(&stage) })
         }
     }
 }

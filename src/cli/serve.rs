@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Context;
 use crate::error::Result;
 use crate::predict::http::{Limits, ServeOptions, Source, serve};
 use crate::registry::PRODUCTION;
@@ -14,7 +13,7 @@ use crate::registry::PRODUCTION;
 #[derive(Debug, Args)]
 #[command(after_help = "POST /v1/score answers probabilities; GET /healthz, /readyz and /metrics tell how it is. \
                         SIGINT or SIGTERM ends it after the requests it has are answered.")]
-pub(crate) struct ServeArgs {
+pub(super) struct ServeArgs {
     #[command(flatten)]
     source: SourceArgs,
     /// Stage of the registry to follow
@@ -47,21 +46,23 @@ struct SourceArgs {
     registry: Option<PathBuf>,
 }
 
-impl ServeArgs {
-    /// Serves until the process is told to stop.
-    pub(crate) fn run(self, _context: &Context) -> Result<()> {
-        let source = match (self.source.bundle, self.source.registry) {
-            (Some(bundle), _) => Source::Bundle(bundle),
-            (None, registry) => {
-                Source::Registry { folder: registry.expect("clap asks for one of the two"), stage: self.stage }
-            }
-        };
-        let options = ServeOptions {
-            listen: self.listen,
-            limits: Limits { candidates: self.max_candidates as usize, body_bytes: self.max_body as usize },
-            threads: self.threads.map(usize::from),
-            ..ServeOptions::new(source)
-        };
-        serve(&options, |_| Ok(()))
-    }
+/// Serves until the process is told to stop.
+///
+/// # Errors
+/// Bundle when the model is refused; config when the registry serves nothing; io when the address cannot be had.
+pub(super) fn run(args: &ServeArgs) -> Result<()> {
+    let source = match (&args.source.bundle, &args.source.registry) {
+        (Some(bundle), _) => Source::Bundle(bundle.clone()),
+        (None, registry) => {
+            let folder = registry.clone().expect("clap asks for one of the two");
+            Source::Registry { folder, stage: args.stage.clone() }
+        }
+    };
+    let options = ServeOptions {
+        listen: args.listen,
+        limits: Limits { candidates: args.max_candidates as usize, body_bytes: args.max_body as usize },
+        threads: args.threads.map(usize::from),
+        ..ServeOptions::new(source)
+    };
+    serve(&options, |_| Ok(()))
 }
