@@ -83,8 +83,7 @@ pub(crate) fn run(context: &Context, recipe: &Recipe, options: &RunOptions) -> R
     let pool = pool(recipe.threads)?;
     let mut shown = Shown { context, bar: ProgressBar::hidden(), of: 0 };
     let threads = Threads::of(&pool);
-    let comparison =
-        experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt)?;
+    let comparison = experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt)?;
     shown.bar.finish_and_clear();
     Ok(comparison)
 }
@@ -92,7 +91,7 @@ pub(crate) fn run(context: &Context, recipe: &Recipe, options: &RunOptions) -> R
 /// Verdict, winner and leaderboard for a terminal.
 pub(crate) fn summary(comparison: &Comparison) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     let truth = comparison.truth_log_loss.is_some();
     let mut header = vec!["model", "test log loss", "AUC", "PCOC", "rows/s", "p99 µs (100 rows)"];
     if truth {
@@ -129,7 +128,7 @@ pub(crate) fn summary(comparison: &Comparison) -> String {
 
 fn plan_text(plan: &Plan) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["model", "kind", "grid points", "seeds", "runs", "memory a run, MB (about)"]);
     for model in &plan.models {
         let memory = format!("{:.0}", model.memory_bytes as f64 / 1e6);
