@@ -83,8 +83,7 @@ pub(crate) fn run(context: &Context, recipe: &Recipe, options: &RunOptions) -> R
     let pool = pool(recipe.threads)?;
     let mut shown = Shown { context, bar: ProgressBar::hidden(), of: 0 };
     let threads = Threads::of(&pool);
-    let comparison =
-        experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt)?;
+    let comparison = experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt)?;
     shown.bar.finish_and_clear();
     Ok(comparison)
 }
