@@ -166,7 +166,7 @@ fn ask(address: std::net::SocketAddr, request: &Value) -> Result<Value> {
 
 /// How much of what can be learned the best model has learned.
 fn truth_line(comparison: &Comparison) -> String {
-    let constant = comparison.models.iter().find(|model| model.name == "base rate").map(|model| model.log_loss.mean);
+    let constant = comparison.models.iter().find(|model| model.name == "base-rate").map(|model| model.log_loss.mean);
     match (comparison.truth_log_loss, constant, comparison.models.first()) {
         (Some(truth), Some(constant), Some(best)) => format!(
             "Of what can be known beyond the base rate ({:.5} nats a row), {} has learned {:.0} %.",

@@ -15,7 +15,7 @@ use super::world::{
 /// Monday, 5 January 2026, 00:00 UTC, in Unix seconds.
 const START: f64 = 1_767_571_200.0;
 const DAY: f64 = 86_400.0;
-const IMPRESSIONS_A_DAY: f64 = 40_000.0;
+const IMPRESSIONS_A_DAY: f64 = 12_000.0;
 /// Shares of requests with one to four impressions, and their mean.
 const IMPRESSIONS_OF_A_REQUEST: [f64; POSITIONS] = [0.45, 0.30, 0.15, 0.10];
 const MEAN_IMPRESSIONS: f64 = 1.9;
@@ -32,7 +32,7 @@ const PASSING_VISITORS: f64 = 0.1;
 const PLACES_BY_TASTE: f64 = 0.3;
 const CAMPAIGNS_BY_TASTE: f64 = 0.25;
 /// Mean life of an ad, days.
-const AD_LIFE: f64 = 12.0;
+const AD_LIFE: f64 = 36.0;
 /// Clicks later than this never arrive, seconds.
 const LONGEST_DELAY: f64 = 2.0 * DAY;
 
