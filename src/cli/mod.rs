@@ -110,8 +110,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Evaluate(args) => args.run(&context),
         Verb::Experiment(args) => args.run(&context),
         Verb::Compare(args) => args.run(&context),
-        Verb::Models(args) => args.run(&context),
-        Verb::Serve(args) => args.run(&context),
+        Verb::Models(args) => models::run(&args),
+        Verb::Serve(args) => serve::run(&args),
         Verb::Quickstart(args) => args.run(&context),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {
