@@ -224,8 +224,9 @@ fn resolve_features(
             let message = format!("expected \"schema\", \"none\" or a list of lists of features, got {name:?}");
             return Err(Error::config(place, "crosses", message));
         }
-        None if kind == ModelKind::Ftrl => of_schema(),
-        None => Vec::new(),
+        None if kind == ModelKind::BaseRate => Vec::new(),
+        // The linear model, or the linear part of the network; the network itself embeds none unless told to.
+        None => of_schema(),
     };
     Ok(IndexerConfig { mode, features: raw.features, crosses })
 }
