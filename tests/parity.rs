@@ -116,8 +116,8 @@ fn requests(bundle: &Bundle, rows: &[Vec<String>], count: usize, cut: usize, way
 
 #[tokio::test]
 async fn the_service_answers_what_a_file_scores() {
-    for kind in bundles::KINDS {
-        let bundle = bundles::bundle(kind, 1);
+    for (kind, seed) in bundles::MODELS {
+        let bundle = bundles::bundle(kind, seed);
         let rows: Vec<Vec<String>> = (3000..3170).map(bundles::row).collect();
         let expected = scored_as_file(&bundle, &rows);
         let different = expected.iter().map(|p| p.to_bits()).collect::<std::collections::BTreeSet<_>>().len();
@@ -136,7 +136,7 @@ async fn the_service_answers_what_a_file_scores() {
                         assert_eq!(
                             answer.to_bits(),
                             expected.to_bits(),
-                            "{kind}, {count} candidates, cut {cut}, way {way}, row {:?}",
+                            "{kind} {seed}, {count} candidates, cut {cut}, way {way}, row {:?}",
                             rows[row]
                         );
                     }

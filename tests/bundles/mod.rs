@@ -4,10 +4,12 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pctr::model::base_rate::BaseRateLearner;
 use pctr::model::bundle::{Bundle, Model, ModelKind, Parts, Profile, Provenance};
 use pctr::model::calibration::{self, Method};
+use pctr::model::dcn::{DcnConfig, DcnLearner, RawDcn, Structure, WideRule};
 use pctr::model::features::hash::Fingerprint;
 use pctr::model::features::{Encoder, EncoderBuilder, IndexerBuilder, IndexerConfig, Mode};
 use pctr::model::ftrl::FtrlLearner;
@@ -34,8 +36,9 @@ exact_floor = { kind = "categorical", column = "bid_floor" }
 tags = { kind = "bag", separator = "|", max_values = 3 }
 "#;
 
-/// Kinds of models that [`bundle`] can make.
-pub(crate) const KINDS: [ModelKind; 2] = [ModelKind::BaseRate, ModelKind::Ftrl];
+/// Kinds and seeds of [`bundle`] that cover every model and both structures of the network.
+pub(crate) const MODELS: [(ModelKind, u64); 4] =
+    [(ModelKind::BaseRate, 1), (ModelKind::Ftrl, 1), (ModelKind::Dcn, 1), (ModelKind::Dcn, 2)];
 
 /// Text of the cells of row `row`, in the order of the schema's columns: plain values, values that need quotes in CSV and
 /// escapes in JSON, and missing ones.
@@ -93,7 +96,15 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
             learner.learn(&batch, 1.0, Threads::one());
             Model::Ftrl(learner.freeze())
         }
-        ModelKind::Dcn => panic!("no DCN of this test yet"),
+        ModelKind::Dcn => {
+            let mut learner = DcnLearner::new(network(seed), indexer.layout().clone(), seed).unwrap();
+            let width = indexer.layout().width();
+            for (slots, labels) in slots.chunks(100 * width).zip(labels.chunks(100)) {
+                let batch = Batch { slots: Slots::new(width, slots), labels, weights: None };
+                learner.learn(&batch, 1.0, Threads::one());
+            }
+            Model::Dcn(Arc::new(learner.freeze()))
+        }
     };
     let method = if kind == ModelKind::Ftrl { Method::Isotonic } else { Method::Platt };
     let logits: Vec<f32> = (0..2000).map(|row| (row % 17) as f32 / 4.0 - 3.0).collect();
@@ -117,6 +128,25 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
     };
     let metrics = [("valid_log_loss".to_owned(), 0.6)].into_iter().collect();
     Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, metrics)
+}
+
+/// A small network: parallel with full cross layers for odd seeds; for even ones stacked, with mixtures of low rank,
+/// batch normalization and a linear part.
+fn network(seed: u64) -> DcnConfig {
+    let raw =
+        RawDcn { embedding_dim: 4, cross_layers: 2, deep: vec![24, 17], learning_rate: 0.01, ..RawDcn::default() };
+    let raw = match seed.is_multiple_of(2) {
+        false => raw,
+        true => RawDcn {
+            structure: Structure::Stacked,
+            cross_rank: 3,
+            cross_experts: 2,
+            batch_norm: true,
+            wide: WideRule::Ftrl,
+            ..raw
+        },
+    };
+    DcnConfig::try_from(raw).unwrap()
 }
 
 fn encode(schema: &Schema, rows: &[Vec<String>]) -> (Encoder, Vec<u32>) {
