@@ -17,6 +17,7 @@ pub mod plan;
 pub mod predictions;
 pub mod recipe;
 pub mod record;
+pub mod rules;
 mod run;
 mod runner;
 #[cfg(test)]

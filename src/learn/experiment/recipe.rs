@@ -12,11 +12,10 @@ use toml::{Table, Value};
 
 use super::grid;
 use super::kind::Kind;
+use super::rules::{self, BootstrapConfig, CalibrationConfig, Limits, VerdictConfig};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::learn::split::SplitConfig;
-use crate::metrics::bootstrap::Bootstrap;
-use crate::model::calibration::Method;
 use crate::model::features::hash::Fingerprint;
 use crate::model::schema::Schema;
 
@@ -130,87 +129,6 @@ pub struct DataConfig {
     pub max_bad_rows: Option<f64>,
 }
 
-/// How probabilities are calibrated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CalibrationConfig {
-    /// Methods to choose from, by cross-validated log loss on the validation rows.
-    pub methods: Vec<Method>,
-}
-
-impl Default for CalibrationConfig {
-    fn default() -> Self {
-        CalibrationConfig { methods: Method::ALL.to_vec() }
-    }
-}
-
-/// What a winner must keep; what is not given does not bind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Most microseconds, 99th percentile, to score one row.
-    pub p99_micros_1: Option<f64>,
-    /// Most microseconds, 99th percentile, to score 100 rows.
-    pub p99_micros_100: Option<f64>,
-    /// Most megabytes (10⁶ bytes) of the bundle.
-    pub model_mb: Option<f64>,
-    /// Farthest that PCOC on the test rows may be from 1.
-    pub pcoc_within: Option<f64>,
-}
-
-/// How intervals are made.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BootstrapConfig {
-    /// Resamples, at least 100.
-    pub rounds: usize,
-    /// Coverage of intervals, 0.5 to 0.999.
-    pub confidence: f64,
-    /// Seed of the resamples.
-    pub seed: u64,
-    /// Consecutive rows that are resampled together; 0 takes the groups of the schema, or 100 rows where it has none.
-    pub block_rows: usize,
-}
-
-impl Default for BootstrapConfig {
-    fn default() -> Self {
-        BootstrapConfig { rounds: 1000, confidence: 0.95, seed: 1, block_rows: 0 }
-    }
-}
-
-impl BootstrapConfig {
-    /// As the metrics take it.
-    pub fn settings(&self) -> Bootstrap {
-        Bootstrap { resamples: self.rounds, confidence: self.confidence, seed: self.seed }
-    }
-}
-
-/// When a difference counts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VerdictConfig {
-    /// Smallest difference that matters, as a share of the entropy of the base rate (a difference in normalized entropy).
-    pub margin: f64,
-    /// Who wins among models that cannot be told apart.
-    pub tie: Tie,
-}
-
-impl Default for VerdictConfig {
-    fn default() -> Self {
-        VerdictConfig { margin: 0.001, tie: Tie::Fastest }
-    }
-}
-
-/// Who wins among models that cannot be told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tie {
-    /// The one with the least 99th percentile for 100 rows: what is not shown to be better must not cost more.
-    Fastest,
-    /// The one with the least log loss.
-    LowestLoss,
-}
-
 fn one_seed() -> Vec<u64> {
     vec![1]
 }
@@ -268,7 +186,7 @@ impl Recipe {
         if raw.calibration.methods.is_empty() {
             return wrong("calibration.methods", "expected at least one of identity, platt, isotonic; got none".into());
         }
-        check_rules(&raw.limits, &raw.bootstrap, &raw.verdict, place)?;
+        rules::check(&raw.limits, &raw.bootstrap, &raw.verdict, place)?;
         Ok(Recipe {
             name: raw.name,
             question: raw.question,
@@ -384,33 +302,6 @@ fn check_data(data: &DataConfig, split_given: bool, place: &str) -> Result<()> {
     }
     match data.max_bad_rows {
         Some(share) if !(0.0..=1.0).contains(&share) => wrong("data.max_bad_rows", "expected a share from 0 to 1"),
-        _ => Ok(()),
-    }
-}
-
-fn check_rules(limits: &Limits, bootstrap: &BootstrapConfig, verdict: &VerdictConfig, place: &str) -> Result<()> {
-    let limits = [
-        ("limits.p99_micros_1", limits.p99_micros_1),
-        ("limits.p99_micros_100", limits.p99_micros_100),
-        ("limits.model_mb", limits.model_mb),
-        ("limits.pcoc_within", limits.pcoc_within),
-    ];
-    for (key, limit) in limits {
-        if limit.is_some_and(|limit| !(limit > 0.0 && limit.is_finite())) {
-            return Err(Error::config(place, key, format!("expected a number above 0, got {}", limit.unwrap_or(0.0))));
-        }
-    }
-    let wrong = |key: &str, message: String| Err(Error::config(place, key, message));
-    match (bootstrap, verdict) {
-        (BootstrapConfig { rounds: rounds @ (..100 | 1_000_001..), .. }, _) => {
-            wrong("bootstrap.rounds", format!("expected 100 to 1000000, got {rounds}"))
-        }
-        (BootstrapConfig { confidence, .. }, _) if !(0.5..=0.999).contains(confidence) => {
-            wrong("bootstrap.confidence", format!("expected 0.5 to 0.999, got {confidence}"))
-        }
-        (_, VerdictConfig { margin, .. }) if !(0.0..=1.0).contains(margin) => {
-            wrong("verdict.margin", format!("expected 0 to 1, got {margin}"))
-        }
         _ => Ok(()),
     }
 }

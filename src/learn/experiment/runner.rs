@@ -94,11 +94,11 @@ pub struct ExperimentRecord {
     /// Version of pctr.
     pub pctr: String,
     /// How intervals are made.
-    pub bootstrap: super::recipe::BootstrapConfig,
+    pub bootstrap: super::rules::BootstrapConfig,
     /// When a difference counts.
-    pub verdict: super::recipe::VerdictConfig,
+    pub verdict: super::rules::VerdictConfig,
     /// What a winner must keep.
-    pub limits: super::recipe::Limits,
+    pub limits: super::rules::Limits,
     /// Folders of its runs, in order, once all are finished; a run beside them belongs to an earlier recipe.
     pub runs: Option<Vec<String>>,
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::LoadedRun;
 use super::verdict::Pair;
 use crate::learn::experiment::kind::Kind;
-use crate::learn::experiment::recipe::Limits;
 use crate::learn::experiment::record::RunRecord;
+use crate::learn::experiment::rules::Limits;
 
 /// One number over seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

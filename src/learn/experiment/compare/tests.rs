@@ -98,7 +98,7 @@ fn limits_and_ties_decide_the_winner() {
     for model in &mut models {
         *model = ModelSummary::new(model.name.clone(), model.runs.clone(), None, &limits);
     }
-    let (winner, reason) = winner::choose(&models, crate::learn::experiment::recipe::Tie::Fastest, &|_, _| None);
+    let (winner, reason) = winner::choose(&models, crate::learn::experiment::rules::Tie::Fastest, &|_, _| None);
     assert!(winner.is_none() && reason.contains("p99 for 100 rows 900 µs, at most 10 µs allowed"), "{reason}");
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::summary::ModelSummary;
 use super::verdict::{Pair, Verdict};
-use crate::learn::experiment::recipe::Tie;
+use crate::learn::experiment::rules::Tie;
 
 /// The model to ship.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -64,7 +64,11 @@ pub(super) fn differences(models: &[ModelSummary]) -> String {
             Some(pair) => (pair.difference.estimate, pair.difference.low, pair.difference.high),
             None => (model.log_loss.mean - models[0].log_loss.mean, f64::NAN, f64::NAN),
         };
-        let hover = escape(&format!("{}: {estimate:+.5} [{low:.5}, {high:.5}] nats", model.name));
+        let hover = match low.is_finite() {
+            true => format!("{}: {estimate:+.5} [{low:.5}, {high:.5}] nats", model.name),
+            false => format!("{}: {:.5} nats", model.name, model.log_loss.mean),
+        };
+        let hover = escape(&hover);
         if estimate > limit {
             let x = frame.x_at(limit);
             frame.push(format_args!(
