@@ -19,7 +19,8 @@ fn small() -> Workspace {
 
 /// 400 rows, some of which are replaced.
 fn log(replace: impl Fn(usize) -> Option<String>) -> String {
-    let row = |row: usize| replace(row).unwrap_or_else(|| format!("{},s{},{}", u8::from(row % 4 == 0), row % 7, row % 10));
+    let row =
+        |row: usize| replace(row).unwrap_or_else(|| format!("{},s{},{}", u8::from(row % 4 == 0), row % 7, row % 10));
     let rows: Vec<String> = (0..400).map(row).collect();
     format!("click,site,price\n{}\n", rows.join("\n"))
 }
@@ -30,7 +31,18 @@ fn train_on<'a>(file: &'a str) -> [&'a str; 9] {
 
 /// Every command that reads a log must refuse `file` with `code` and say `expected`.
 fn refused(workspace: &Workspace, file: &str, code: i32, expected: &[&str]) {
-    workspace.ok(&["train", "-q", "--model", "base-rate", "--schema", "small.toml", "--train", "good.csv", "-o", "model"]);
+    workspace.ok(&[
+        "train",
+        "-q",
+        "--model",
+        "base-rate",
+        "--schema",
+        "small.toml",
+        "--train",
+        "good.csv",
+        "-o",
+        "model",
+    ]);
     let before = workspace.names();
     let prepare = ["prepare", file, "--schema", "small.toml", "-o", "rows"];
     let score = ["score", "model", file, "-o", "preds.csv"];

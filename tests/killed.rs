@@ -40,7 +40,18 @@ fn prepare() {
     kill_at(&workspace, &command, &MOMENTS, |killed| {
         killed_before += usize::from(killed);
         if workspace.path("rows").exists() {
-            workspace.ok(&["train", "-q", "--model", "base-rate", "--schema", "demo", "--train", "rows", "-o", "model"]);
+            workspace.ok(&[
+                "train",
+                "-q",
+                "--model",
+                "base-rate",
+                "--schema",
+                "demo",
+                "--train",
+                "rows",
+                "-o",
+                "model",
+            ]);
             std::fs::remove_dir_all(workspace.path("rows")).unwrap();
         }
     });

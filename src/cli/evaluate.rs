@@ -70,7 +70,11 @@ fn table(evaluation: &Evaluation) -> Table {
         row("best F1", number(Some(best.f1)), &format!("at threshold {:.5}", best.threshold));
     }
     if let Some(grouped) = &evaluation.grouped_auc {
-        let note = format!("{} groups; {:.0} % of rows in groups of one class", grouped.groups_used, 100.0 * grouped.share_skipped);
+        let note = format!(
+            "{} groups; {:.0} % of rows in groups of one class",
+            grouped.groups_used,
+            100.0 * grouped.share_skipped
+        );
         row("grouped AUC", number(grouped.auc), &note);
     }
     if let Some(grouped) = &evaluation.grouped_ndcg {

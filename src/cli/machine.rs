@@ -34,7 +34,8 @@ impl MachineArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let machine = measure();
         if machine.isa != machine.best_isa {
-            context.note(format_args!("{} is used although {} is there: unset PCTR_ISA", machine.isa, machine.best_isa));
+            context
+                .note(format_args!("{} is used although {} is there: unset PCTR_ISA", machine.isa, machine.best_isa));
         }
         if self.json {
             let json = serde_json::to_string_pretty(&machine).map_err(|error| Error::Bug(error.to_string()))?;

@@ -146,9 +146,7 @@ fn start_logs(quiet: bool) {
 
 /// A schema by preset name or file.
 pub(crate) fn schema(name_or_path: &str) -> Result<Schema> {
-    Schema::resolve(name_or_path, |path| {
-        std::fs::read_to_string(path).map_err(Error::io(Path::new(path), "read"))
-    })
+    Schema::resolve(name_or_path, |path| std::fs::read_to_string(path).map_err(Error::io(Path::new(path), "read")))
 }
 
 /// A pool of `threads` threads; 0 takes one for each core.

@@ -24,10 +24,10 @@ use crate::metrics::{self, Predictions, losses};
 use crate::model::base_rate::BaseRateLearner;
 use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
 use crate::model::calibration::{self, Calibrator, Choice, Method};
+use crate::model::dcn::DcnLearner;
 use crate::model::features::hash;
 use crate::model::features::{Indexer, IndexerBuilder};
 use crate::model::ftrl::FtrlLearner;
-use crate::model::dcn::DcnLearner;
 use crate::model::{Batch, EMPTY_SLOT, Learn, Slots, Threads};
 
 /// What to train on.

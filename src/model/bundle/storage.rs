@@ -14,8 +14,8 @@ use super::manifest::{FileEntry, MAGIC, OLDEST_READABLE};
 use super::{Bundle, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, Parts, Profile, Provenance};
 use crate::durable::{PartialFolder, write_bytes};
 use crate::error::{Error, Result};
-use crate::model::base_rate::BaseRateModel;
 use crate::model::Layout;
+use crate::model::base_rate::BaseRateModel;
 use crate::model::calibration::Calibrator;
 use crate::model::codec;
 use crate::model::dcn::{DcnConfig, DcnModel, Values};
@@ -172,7 +172,9 @@ impl Bundle {
                 weights("weights", vec![model.weights.len()], &model.weights);
                 weights("bias", vec![1], std::slice::from_ref(&model.bias));
             }
-            Model::Dcn(model) => model.tensors().into_iter().for_each(|(name, shape, values)| weights(&name, shape, values)),
+            Model::Dcn(model) => {
+                model.tensors().into_iter().for_each(|(name, shape, values)| weights(&name, shape, values))
+            }
         }
         let views = tensors.iter().map(|(name, tensor)| {
             let view = TensorView::new(tensor.dtype, tensor.shape.clone(), tensor.bytes);

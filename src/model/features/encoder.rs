@@ -239,9 +239,7 @@ impl EncoderBuilder {
             sample.retain(|value| !value.is_nan());
             sample.sort_unstable_by(f64::total_cmp);
             let mut edges: Vec<f64> = (1..count)
-                .filter_map(|bin| {
-                    sample.get((bin * sample.len() / count).min(sample.len().saturating_sub(1))).copied()
-                })
+                .filter_map(|bin| sample.get((bin * sample.len() / count).min(sample.len().saturating_sub(1))).copied())
                 .collect();
             edges.dedup();
             self.encoder.features[position].kind = Kind::Quantile(edges);

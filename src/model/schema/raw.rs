@@ -149,7 +149,8 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Schema> {
                     }
                     RawBins::Named(name) => {
                         let hint = crate::error::nearest(&name, ["log_square", "quantile"]);
-                        let message = format!("expected \"log_square\", \"quantile\" or {{ quantile = 16 }}, got {name:?}{hint}");
+                        let message =
+                            format!("expected \"log_square\", \"quantile\" or {{ quantile = 16 }}, got {name:?}{hint}");
                         return Err(wrong(&format!("{key}.bins"), message));
                     }
                 };
