@@ -65,7 +65,7 @@ fn refused(workspace: &Workspace, file: &str, code: i32, expected: &[&str]) {
 fn ragged_rows() {
     let workspace = small();
     workspace.write("ragged.csv", log(|row| (row % 3 == 0).then(|| "1,s1".into())));
-    refused(&workspace, "ragged.csv", 3, &["expected 3 cells, got 2", "ragged.csv:2"]);
+    refused(&workspace, "ragged.csv", 3, &["expected 3 columns, got 2", "ragged.csv:2"]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn wrong_column_count_in_a_file_without_header() {
     workspace.write("small.toml", SCHEMA.replace("[fields]", "[text]\nheader = false\n[fields]"));
     workspace.write("good.csv", log(|_| None).split_once('\n').unwrap().1);
     workspace.write("wide.csv", "1,s1,2,3\n".repeat(300));
-    refused(&workspace, "wide.csv", 3, &["expected 3 cells, got 4"]);
+    refused(&workspace, "wide.csv", 3, &["expected 3 columns, got 4"]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn publishing() {
     let command = ["models", "publish", "--registry", "registry", "bundle"];
     kill_at(&workspace, &command, &[1, 3, 6, 10, 15, 22, 30, 45], |_| {
         let list = workspace.run(&["models", "list", "--registry", "registry", "--json"]);
-        assert!(list.code == 0 || !workspace.path("registry").exists(), "{}", list.stderr);
+        assert!(list.code == 0 || !workspace.path("registry/registry.json").exists(), "{}", list.stderr);
     });
     workspace.ok(&command);
     let list = workspace.ok(&["models", "list", "--registry", "registry", "--json"]);

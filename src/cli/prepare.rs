@@ -39,7 +39,7 @@ impl PrepareArgs {
         let schema = schema(&self.schema)?;
         let encoder = self.encoder.as_deref().map(encoder_of).transpose()?;
         let inputs: Vec<Input> = self.files.iter().map(Input::new).collect();
-        let options = PrepareOptions { encoder, max_bad_rows: self.max_bad_rows };
+        let options = PrepareOptions { encoder, learn_from: None, max_bad_rows: self.max_bad_rows };
         let manifest = prepare_with_bar(context, &inputs, &schema, &self.output, options)?;
         rows::note_bad_rows(context, &manifest.bad_rows);
         if self.json {

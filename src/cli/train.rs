@@ -9,7 +9,7 @@ use super::rows::{self, Opening};
 use super::{Context, pool, print, schema};
 use crate::error::{Error, Result};
 use crate::learn::dataset::View;
-use crate::learn::settings::{Settings, from_flags};
+use crate::learn::settings::{Evidence, Settings, from_flags};
 use crate::learn::source::MAX_BAD_ROWS;
 use crate::learn::split::{Amount, SplitConfig};
 use crate::learn::trainer::{Progress, Task, Trained, train};
@@ -60,7 +60,7 @@ impl TrainArgs {
         let schema = schema(&self.schema)?;
         // Mistakes in settings are told before hours of preparing, not after.
         let table = from_flags(&self.set)?;
-        Settings::resolve(self.model, &table, &schema, 1_000_000, "--set")?;
+        Settings::resolve(self.model, &table, &schema, Evidence { rows: 1_000_000, clicks: 30_000 }, "--set")?;
         let pool = pool(self.threads)?;
         let threads = Threads::of(&pool);
         let mut opening = Opening { schema: &schema, encoder: None, max_bad_rows: self.max_bad_rows };
@@ -71,7 +71,7 @@ impl TrainArgs {
             Some(valid) => (rows.dataset.view(), valid.dataset.view()),
             None => last_tenth(&rows.dataset, &schema)?,
         };
-        let settings = Settings::resolve(self.model, &table, &schema, train_view.rows(), "--set")?;
+        let settings = Settings::resolve(self.model, &table, &schema, train_view.evidence(), "--set")?;
         let task = Task { train: train_view, valid: valid_view, settings, seed: self.seed };
         let trained = train_with_bar(context, &task, threads, self.model.name())?;
         trained.bundle.write(&self.out)?;

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::dataset::{Piece, View};
 use crate::config::from_table;
 use crate::error::{Error, Result, nearest};
 use crate::model::bundle::ModelKind;
@@ -110,30 +111,76 @@ struct RawTraining {
     floor: Option<f32>,
 }
 
-/// Below this many training rows a few passes pay; above, the second pass overfits (measured: `docs/learning.md`).
-const FEW_ROWS: usize = 300_000;
+/// How much there is to learn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Training rows.
+    pub rows: usize,
+    /// Clicks among them.
+    pub clicks: usize,
+}
+
+/// What defaults go by: not rows but the rarer of clicks and non-clicks says how much can be learned (measured:
+/// `docs/learning.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// Below 30,000: a few passes pay, and a network must be held back.
+    Small,
+    /// Below 150,000.
+    Medium,
+    /// The second pass overfits.
+    Large,
+}
+
+impl View<'_> {
+    /// How much there is to learn from these rows.
+    pub fn evidence(&self) -> Evidence {
+        let clicks = |piece: Piece<'_>| piece.labels.iter().map(|label| usize::from(*label)).sum::<usize>();
+        Evidence { rows: self.rows(), clicks: self.pieces().map(clicks).sum() }
+    }
+}
+
+impl Evidence {
+    fn size(self) -> Size {
+        match self.clicks.min(self.rows - self.clicks) {
+            0..30_000 => Size::Small,
+            30_000..150_000 => Size::Medium,
+            _ => Size::Large,
+        }
+    }
+}
 
 impl Settings {
-    /// Resolves the flat `table` for a kind of model, a schema and a number of training rows. `place` is named in errors.
+    /// Resolves the flat `table` for a kind of model, a schema and the training rows at hand. `place` is named in errors.
     ///
     /// # Errors
     /// Config, naming the key, when one is unknown or out of bounds.
-    pub fn resolve(kind: ModelKind, table: &Table, schema: &Schema, rows: usize, place: &str) -> Result<Settings> {
+    pub fn resolve(
+        kind: ModelKind,
+        table: &Table,
+        schema: &Schema,
+        evidence: Evidence,
+        place: &str,
+    ) -> Result<Settings> {
         let [features, training, model] = divide(kind, table, place)?;
-        let features = resolve_features(kind, from_table(features, place)?, schema, rows, place)?;
-        let training = resolve_training(kind, from_table(training, place)?, rows, place)?;
+        let features = resolve_features(kind, from_table(features, place)?, schema, evidence, place)?;
+        let training = resolve_training(kind, from_table(training, place)?, evidence.size(), place)?;
         let model = match kind {
             ModelKind::BaseRate => ModelSettings::BaseRate {},
             ModelKind::Ftrl => {
                 let alpha_given = model.contains_key("alpha");
                 let mut config: FtrlConfig = from_table(model, place)?;
-                if !alpha_given && training.passes > 1 {
-                    config.alpha = 0.05;
+                if !alpha_given {
+                    config.alpha = match training.passes {
+                        1 => 0.1,
+                        2 => 0.06,
+                        _ => 0.05,
+                    };
                 }
                 ModelSettings::Ftrl(config.check(place)?)
             }
             ModelKind::Dcn => {
-                let mut table = dcn_defaults(rows);
+                let mut table = dcn_defaults(evidence.size());
                 table.extend(model);
                 ModelSettings::Dcn(Box::new(from_table(table, place)?))
             }
@@ -142,20 +189,48 @@ impl Settings {
     }
 }
 
-/// Settings of a network for the training rows at hand; what is not named keeps its own default.
+/// Settings of a network for the evidence at hand; what is not named keeps its own default.
 ///
-/// With few rows a plain network loses to a linear model. What makes it win (`docs/learning.md` has the ablation): a linear
-/// part beside it that knows every value, embeddings only for frequent values, and fields dropped at random.
-fn dcn_defaults(rows: usize) -> Table {
-    let text = match rows < FEW_ROWS {
-        true => {
-            "embedding_dim = 8\ncross_layers = 2\ncross_rank = 32\ncross_experts = 1\ndeep = [128, 64]\n\
-             dropout = 0.5\nembedding_dropout = 0.3\nwide = \"adagrad\"\nwide_learning_rate = 0.05\n\
-             learning_rate = 5e-3\nl2_embedding = 1e-4\nembedding_min_count = 100\nembedding_scale = 0.1\n"
-        }
-        false => "wide = \"adagrad\"\nwide_learning_rate = 0.05\nembedding_min_count = 10\n",
+/// With little evidence a plain network loses to a linear model. What makes it win (`docs/learning.md` has the ablation): a
+/// linear part beside it that knows every value, embeddings only for frequent values, and fields dropped at random.
+fn dcn_defaults(size: Size) -> Table {
+    const SMALL_NETWORK: &str = "embedding_dim = 8
+cross_layers = 2
+cross_rank = 32
+cross_experts = 1
+\
+                                 deep = [128, 64]
+learning_rate = 5e-3
+embedding_min_count = 100
+";
+    const WIDE: &str = "wide = \"adagrad\"
+wide_learning_rate = 0.05
+embedding_scale = 0.1
+";
+    let rest = match size {
+        Size::Small => [
+            SMALL_NETWORK,
+            "dropout = 0.5
+embedding_dropout = 0.3
+l2_embedding = 1e-4
+",
+        ],
+        Size::Medium => [
+            SMALL_NETWORK,
+            "dropout = 0.2
+embedding_dropout = 0.1
+l2_embedding = 1e-5
+",
+        ],
+        Size::Large => [
+            "learning_rate = 1e-3
+embedding_min_count = 10
+",
+            "l2_embedding = 1e-6
+",
+        ],
     };
-    text.parse().expect("the defaults are TOML")
+    [WIDE, rest[0], rest[1]].concat().parse().expect("the defaults are TOML")
 }
 
 /// Gives each key to the group that knows it.
@@ -186,9 +261,10 @@ fn resolve_features(
     kind: ModelKind,
     raw: RawFeatures,
     schema: &Schema,
-    rows: usize,
+    evidence: Evidence,
     place: &str,
 ) -> Result<IndexerConfig> {
+    let rows = evidence.rows;
     let mode = match (raw.mode, raw.bits, raw.min_count) {
         (_, Some(_), Some(_)) | (Some(RawMode::Vocabulary), Some(_), _) => {
             return Err(Error::config(
@@ -209,7 +285,7 @@ fn resolve_features(
         (None, None, None) => match kind {
             ModelKind::BaseRate => Mode::Hash { bits: 8 },
             ModelKind::Ftrl => Mode::Hash { bits: hash_bits(rows) },
-            ModelKind::Dcn => Mode::Vocabulary { min_count: if rows < FEW_ROWS { 1 } else { 2 } },
+            ModelKind::Dcn => Mode::Vocabulary { min_count: if evidence.size() == Size::Large { 2 } else { 1 } },
         },
     };
     let of_schema = || {
@@ -236,13 +312,14 @@ fn hash_bits(rows: usize) -> u8 {
     (usize::BITS - (rows.max(1) * 4 - 1).leading_zeros()).clamp(18, 24) as u8
 }
 
-fn resolve_training(kind: ModelKind, raw: RawTraining, rows: usize, place: &str) -> Result<Training> {
-    let few = rows < FEW_ROWS;
+fn resolve_training(kind: ModelKind, raw: RawTraining, size: Size, place: &str) -> Result<Training> {
     let training = Training {
-        passes: raw.passes.unwrap_or(match kind {
-            ModelKind::Ftrl if few => 3,
-            ModelKind::Dcn if few => 6,
-            _ => 1,
+        passes: raw.passes.unwrap_or(match (kind, size) {
+            (ModelKind::BaseRate, _) | (_, Size::Large) => 1,
+            (ModelKind::Ftrl, Size::Small) => 3,
+            (ModelKind::Ftrl, Size::Medium) => 2,
+            (ModelKind::Dcn, Size::Small) => 6,
+            (ModelKind::Dcn, Size::Medium) => 3,
         }),
         batch_rows: raw.batch_rows.unwrap_or(match kind {
             ModelKind::BaseRate | ModelKind::Ftrl => 4096,
@@ -306,7 +383,7 @@ mod tests {
     fn resolve(kind: ModelKind, flags: &[&str], rows: usize) -> Result<Settings> {
         let schema = Schema::parse(PRESETS[2].1, "demo").unwrap();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Settings::resolve(kind, &from_flags(&flags)?, &schema, rows, "--set")
+        Settings::resolve(kind, &from_flags(&flags)?, &schema, Evidence { rows, clicks: rows / 4 }, "--set")
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Interrupt;
 use super::dataset::{BatchBuffer, Order, View};
 use super::evaluate;
-use super::settings::{ModelSettings, Settings};
+use super::settings::{Evidence, ModelSettings, Settings};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::metrics::{self, Predictions, losses};
@@ -325,8 +325,8 @@ fn count_slots(train: &View<'_>, indexer: &Indexer, interrupt: &Interrupt) -> Re
 
 /// Number of clicks; an error when there is nothing to learn from.
 fn check_labels(view: &View<'_>, what: &str) -> Result<u64> {
-    let clicks: u64 = view.pieces().map(|piece| piece.labels.iter().map(|label| u64::from(*label)).sum::<u64>()).sum();
-    let rows = view.rows() as u64;
+    let Evidence { rows, clicks } = view.evidence();
+    let (rows, clicks) = (rows as u64, clicks as u64);
     let place = view.dataset().folder().display().to_string();
     match clicks {
         _ if rows == 0 => Err(Error::data(place, format!("expected {what} rows, got none"))),

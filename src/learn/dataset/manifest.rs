@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::learn::split::Amount;
 use crate::model::features::hash::{self, Fingerprint};
 
 /// Version of the folder's layout.
@@ -38,6 +39,9 @@ pub struct Manifest {
     pub parts: Vec<PartRecord>,
     /// Files the rows came from, in order.
     pub inputs: Vec<InputRecord>,
+    /// Rows that the encoder was learned from: the first of them; all, or those of another set, without it.
+    #[serde(default)]
+    pub learned_from: Option<Amount>,
     /// Rows that were left out.
     pub bad_rows: BadRowsRecord,
 }

@@ -24,7 +24,7 @@ pub(crate) fn write(folder: &Path, schema: &str, rows: usize, time: impl Fn(usiz
         };
         writer.push(targets_of(row, time(row)), encode).unwrap().unwrap();
     }
-    writer.finish(Vec::new(), BadRowsRecord::default()).unwrap()
+    writer.finish(Vec::new(), None, BadRowsRecord::default()).unwrap()
 }
 
 fn opened(rows: usize) -> (tempfile::TempDir, Dataset) {
@@ -106,7 +106,7 @@ fn rows_that_cannot_be_encoded_leave_no_trace() {
     assert_eq!(writer.push(targets_of(0, 0), |_| Err("no")).unwrap(), Err("no"));
     let cells = [Cell::Text(b"1"), Cell::Missing, Cell::Missing, Cell::Missing, Cell::Text(b"x"), Cell::Text(b"p|q")];
     writer.push(targets_of(0, 0), |codes| encoder.encode(&cells, codes)).unwrap().unwrap();
-    writer.finish(Vec::new(), BadRowsRecord::default()).unwrap();
+    writer.finish(Vec::new(), None, BadRowsRecord::default()).unwrap();
     let dataset = Dataset::open(folder.path()).unwrap();
     assert_eq!(dataset.rows(), 1);
     assert!(dataset.codes(0).iter().all(|code| *code != 0));

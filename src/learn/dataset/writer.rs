@@ -20,6 +20,7 @@ use super::manifest::{
 };
 use super::{BLOCK_ROWS, part};
 use crate::error::{Error, Result};
+use crate::learn::split::Amount;
 use crate::model::codec;
 use crate::model::features::Encoder;
 use crate::model::features::hash::{self, Fingerprint, FingerprintStream};
@@ -186,7 +187,12 @@ impl DatasetWriter {
     ///
     /// # Errors
     /// Io when something cannot be written.
-    pub fn finish(mut self, inputs: Vec<InputRecord>, bad_rows: BadRowsRecord) -> Result<Manifest> {
+    pub fn finish(
+        mut self,
+        inputs: Vec<InputRecord>,
+        learned_from: Option<Amount>,
+        bad_rows: BadRowsRecord,
+    ) -> Result<Manifest> {
         if self.pending.rows() > 0 {
             self.write_block()?;
         }
@@ -206,6 +212,7 @@ impl DatasetWriter {
             },
             parts: self.parts,
             inputs,
+            learned_from,
             bad_rows,
         };
         write_synced(&self.folder.join(ENCODER), &codec::encode(&self.encoder))?;

@@ -13,7 +13,7 @@ use crate::learn::Interrupt;
 use crate::learn::dataset::{Dataset, Manifest, View};
 use crate::learn::prepare::{PrepareOptions, PrepareProgress, prepare};
 use crate::learn::source::Input;
-use crate::learn::split::{Amount, Split, SplitConfig};
+use crate::learn::split::{Amount, By, Split, SplitConfig};
 use crate::model::features::Encoder;
 use crate::model::features::hash::Fingerprint;
 use crate::model::schema::Schema;
@@ -44,33 +44,39 @@ pub fn open(
     interrupt: &Interrupt,
 ) -> Result<ExperimentData> {
     let data = &recipe.data;
-    let options = |encoder: Option<Encoder>| PrepareOptions {
+    // Validation and test rows of the same log must not teach the encoder where its bins are.
+    let train_comes_first = |schema: &Schema| recipe.split.by == By::Time && schema.rows_in_time_order;
+    let options = |encoder: Option<Encoder>, learn_from: Option<Amount>| PrepareOptions {
         encoder,
+        learn_from,
         max_bad_rows: data.max_bad_rows.unwrap_or(PrepareOptions::default().max_bad_rows),
     };
     let schema = recipe.schema()?;
     let sets = match (&data.prepared, &schema) {
         (Some(prepared), _) => Sets::One(Dataset::open(&recipe.path(prepared))?),
         (None, Some(schema)) => {
-            let mut cached = |files: &[PathBuf], name: &str, encoder: Option<Encoder>| {
+            let mut cached = |files: &[PathBuf], name: &str, encoder: Option<Encoder>, learn_from: Option<Amount>| {
                 let inputs: Vec<Input> = files.iter().map(|file| Input::new(recipe.path(file))).collect();
                 let target = folder.join(name);
-                if let Some(kept) = kept(&inputs, schema, &target, encoder.as_ref())? {
+                if let Some(kept) = kept(&inputs, schema, &target, encoder.as_ref(), learn_from)? {
                     return Ok(kept);
                 }
-                prepare(&inputs, schema, &target, options(encoder), progress, interrupt)?;
+                prepare(&inputs, schema, &target, options(encoder, learn_from), progress, interrupt)?;
                 Dataset::open(&target)
             };
             match data.files.is_empty() {
-                false => Sets::One(cached(&data.files, "all", None)?),
+                false => {
+                    let learn_from = train_comes_first(schema).then_some(recipe.split.train);
+                    Sets::One(cached(&data.files, "all", None, learn_from)?)
+                }
                 true => {
-                    let train = cached(&data.train, "train", None)?;
+                    let train = cached(&data.train, "train", None, None)?;
                     let encoder = || Some(train.encoder().clone());
                     let valid = match data.valid.is_empty() {
                         true => None,
-                        false => Some(cached(&data.valid, "valid", encoder())?),
+                        false => Some(cached(&data.valid, "valid", encoder(), None)?),
                     };
-                    let test = cached(&data.test, "test", encoder())?;
+                    let test = cached(&data.test, "test", encoder(), None)?;
                     Sets::Apart { train, valid, test }
                 }
             }
@@ -171,9 +177,16 @@ fn part(view: &View<'_>) -> PartRecord {
 }
 
 /// What is prepared at `target` already, when it was made from these files by this schema and encoder.
-fn kept(inputs: &[Input], schema: &Schema, target: &Path, encoder: Option<&Encoder>) -> Result<Option<Dataset>> {
+fn kept(
+    inputs: &[Input],
+    schema: &Schema,
+    target: &Path,
+    encoder: Option<&Encoder>,
+    learn_from: Option<Amount>,
+) -> Result<Option<Dataset>> {
     let Ok(manifest) = Manifest::read(target) else { return Ok(None) };
-    let same_encoder = encoder.is_none_or(|encoder| encoder.fingerprint() == manifest.encoder_fingerprint);
+    let same_encoder = encoder.is_none_or(|encoder| encoder.fingerprint() == manifest.encoder_fingerprint)
+        && manifest.learned_from == learn_from;
     if manifest.schema.fingerprint != schema.fingerprint() || manifest.inputs.len() != inputs.len() || !same_encoder {
         return Ok(None);
     }

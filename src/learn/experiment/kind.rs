@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::config::from_table;
 use crate::error::{Error, Result, nearest};
-use crate::learn::settings::Settings;
+use crate::learn::settings::{Evidence, Settings};
 use crate::model::bundle::ModelKind;
 use crate::model::calibration::Method;
 use crate::model::schema::Schema;
@@ -93,7 +93,7 @@ impl Kind {
         })
     }
 
-    /// Fills in defaults for `rows` training rows. `methods` are the recipe's calibration methods; own kinds may name others.
+    /// Fills in defaults for the training rows at hand. `methods` are the recipe's calibration methods; own kinds may name others.
     /// `place` is named in errors.
     ///
     /// # Errors
@@ -103,13 +103,13 @@ impl Kind {
         params: &Table,
         methods: &[Method],
         schema: &Schema,
-        rows: usize,
+        evidence: Evidence,
         place: &str,
     ) -> Result<Resolved> {
         match self {
             Kind::Own(kind) => {
                 let calibration_given = params.contains_key("calibration");
-                let mut settings = Settings::resolve(kind, params, schema, rows, place)?;
+                let mut settings = Settings::resolve(kind, params, schema, evidence, place)?;
                 if !calibration_given {
                     settings.training.calibration = methods.to_vec();
                 }

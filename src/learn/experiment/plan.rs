@@ -7,6 +7,7 @@ use super::kind::{Kind, Resolved};
 use super::recipe::Recipe;
 use super::record::DataRecord;
 use crate::error::Result;
+use crate::learn::settings::Evidence;
 use crate::model::bundle::ModelKind;
 use crate::model::features::Mode;
 use crate::model::schema::Schema;
@@ -49,11 +50,11 @@ impl Plan {
     pub fn new(recipe: &Recipe, schema: &Schema, data: &DataRecord) -> Result<Plan> {
         let mut models = Vec::new();
         for model in &recipe.models {
-            let rows = data.train.rows as usize;
+            let evidence = Evidence { rows: data.train.rows as usize, clicks: data.train.clicks as usize };
             let mut memory_bytes = 0;
             for point in &model.points {
                 let place = recipe.model_place(model);
-                let settings = model.kind.resolve(point, &recipe.calibration.methods, schema, rows, &place)?;
+                let settings = model.kind.resolve(point, &recipe.calibration.methods, schema, evidence, &place)?;
                 memory_bytes = memory_bytes.max(memory(&settings, schema, data));
             }
             let runs = match model.points.len() {

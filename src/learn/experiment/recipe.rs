@@ -15,6 +15,7 @@ use super::kind::Kind;
 use super::rules::{self, BootstrapConfig, CalibrationConfig, Limits, VerdictConfig};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::learn::settings::Evidence;
 use crate::learn::split::SplitConfig;
 use crate::model::features::hash::Fingerprint;
 use crate::model::schema::Schema;
@@ -210,10 +211,10 @@ impl Recipe {
     /// # Errors
     /// Config, naming model and key.
     pub fn check_models(&self, schema: &Schema) -> Result<()> {
-        const SOME_ROWS: usize = 1_000_000;
+        const SOME: Evidence = Evidence { rows: 1_000_000, clicks: 30_000 };
         for model in &self.models {
             for point in &model.points {
-                model.kind.resolve(point, &self.calibration.methods, schema, SOME_ROWS, &self.model_place(model))?;
+                model.kind.resolve(point, &self.calibration.methods, schema, SOME, &self.model_place(model))?;
             }
         }
         Ok(())

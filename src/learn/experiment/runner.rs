@@ -265,13 +265,13 @@ impl Runner<'_> {
         self.number += 1;
         (self.on_event)(Event::Started { run: &name, number: self.number, of: self.of });
         let methods = &recipe.calibration.methods;
-        let (rows, place) = (self.split.train.rows(), recipe.model_place(model));
+        let (evidence, place) = (self.split.train.evidence(), recipe.model_place(model));
         let task = RunTask {
             experiment: ExperimentMark { name: recipe.name.clone(), recipe: recipe.fingerprint },
             model: &model.name,
             kind: model.kind,
             grid,
-            settings: model.kind.resolve(&model.points[point], methods, self.data.schema(), rows, &place)?,
+            settings: model.kind.resolve(&model.points[point], methods, self.data.schema(), evidence, &place)?,
             seed,
             split: self.split,
             data: self.record,

@@ -132,7 +132,7 @@ pub fn inspect(
     interrupt: &Interrupt,
 ) -> Result<Inspection> {
     let reading = Reading { schema, targets: true, interrupt };
-    let encoder = learn_encoder(inputs, reading, max_bad_rows, &mut |_| ())?;
+    let encoder = learn_encoder(inputs, reading, None, max_bad_rows, &mut |_| ())?;
     let mut bad = BadRows::new(max_bad_rows)?;
     let mut all = Totals::default();
     let mut fields: Vec<FieldCounts> = schema.features.iter().map(|_| FieldCounts::default()).collect();

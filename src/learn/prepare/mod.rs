@@ -10,6 +10,7 @@ use std::path::Path;
 use super::Interrupt;
 use super::dataset::{DatasetWriter, MANIFEST, Manifest};
 use super::source::{BadRows, Found, Input, MAX_BAD_ROWS, Progress, Reading, Refusal, read_rows};
+use super::split::Amount;
 use crate::durable::PartialFolder;
 use crate::error::{Error, Result};
 use crate::model::features::{Encoder, EncoderBuilder};
@@ -21,13 +22,15 @@ use crate::model::schema::Schema;
 pub struct PrepareOptions {
     /// Encoder to use, e.g. that of the training rows for validation rows; `None` learns one.
     pub encoder: Option<Encoder>,
+    /// Rows that an encoder is learned from: the first of them, so that rows to be tested on teach it nothing; `None` for all.
+    pub learn_from: Option<Amount>,
     /// Share of bad rows that is borne, 0 to 1.
     pub max_bad_rows: f64,
 }
 
 impl Default for PrepareOptions {
     fn default() -> Self {
-        PrepareOptions { encoder: None, max_bad_rows: MAX_BAD_ROWS }
+        PrepareOptions { encoder: None, learn_from: None, max_bad_rows: MAX_BAD_ROWS }
     }
 }
 
@@ -83,7 +86,7 @@ pub fn prepare(
             return Err(Error::config("prepare", "encoder", message));
         }
         Some(encoder) => encoder,
-        None => learn_encoder(&inputs, reading, options.max_bad_rows, &mut |at| step(1, at))?,
+        None => learn_encoder(&inputs, reading, options.learn_from, options.max_bad_rows, &mut |at| step(1, at))?,
     };
 
     let mut bad = BadRows::new(options.max_bad_rows)?;
@@ -104,7 +107,7 @@ pub fn prepare(
         records.push(record);
     }
     bad.finish(&names(&inputs))?;
-    let manifest = writer.finish(records, bad.record().clone())?;
+    let manifest = writer.finish(records, options.learn_from, bad.record().clone())?;
     if spool.exists() {
         std::fs::remove_file(&spool).map_err(Error::io(&spool, "remove"))?;
     }
@@ -113,13 +116,14 @@ pub fn prepare(
     Ok(manifest)
 }
 
-/// Learns the schema's encoder from all rows of `inputs`; reads nothing when there is nothing to learn.
+/// Learns the schema's encoder from the rows of `inputs` (the first ones, with `learn_from`); reads nothing when there is nothing to learn.
 ///
 /// # Errors
 /// Those of [`read_rows`]; Config when an input is standard input, which cannot be read again.
 pub fn learn_encoder(
     inputs: &[Input],
     reading: Reading<'_>,
+    learn_from: Option<Amount>,
     max_bad_rows: f64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Encoder> {
@@ -144,7 +148,12 @@ pub fn learn_encoder(
         let mut at = |at: Progress| progress(Progress { bytes: before + at.bytes, ..at });
         before += read_rows(input, reading, &mut bad, &mut at, &mut visit)?.bytes;
     }
-    Ok(builder.finish())
+    let rows = match learn_from {
+        None => builder.rows(),
+        Some(Amount::Rows(rows)) => rows,
+        Some(Amount::Share(share)) => (share * builder.rows() as f64) as u64,
+    };
+    Ok(builder.finish_on_first(rows))
 }
 
 /// Stored bytes of all logs, if all are files.

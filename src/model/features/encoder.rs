@@ -232,10 +232,23 @@ impl EncoderBuilder {
         self.rows += 1;
     }
 
-    /// The learned encoder.
-    pub fn finish(mut self) -> Encoder {
+    /// Rows observed.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The encoder, learned from all rows observed.
+    pub fn finish(self) -> Encoder {
+        let rows = self.rows;
+        self.finish_on_first(rows)
+    }
+
+    /// The encoder, learned from the first `rows` rows observed.
+    pub fn finish_on_first(mut self, rows: u64) -> Encoder {
+        let rows = rows.min(self.rows);
         for (position, count, mut sample) in self.quantiles {
-            let count = count.map_or_else(|| automatic_bins(self.rows), usize::from);
+            let count = count.map_or_else(|| automatic_bins(rows), usize::from);
+            sample.truncate(rows.div_ceil(self.stride) as usize);
             sample.retain(|value| !value.is_nan());
             sample.sort_unstable_by(f64::total_cmp);
             let mut edges: Vec<f64> = (1..count)
