@@ -117,7 +117,8 @@ fn partial_path(path: &Path) -> Result<PathBuf> {
             continue;
         };
         let writer = rest.split('-').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-        if writer.is_some_and(|pid| test_kill_process(pid).is_err()) {
+        // Any other answer means that the writer is there, perhaps another user's.
+        if writer.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH)) {
             let stale = entry.path();
             let _ = if stale.is_dir() { fs::remove_dir_all(&stale) } else { fs::remove_file(&stale) };
         }

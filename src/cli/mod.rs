@@ -15,12 +15,13 @@ mod score;
 mod serve;
 mod train;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Result};
+use crate::kernels::Isa;
 use crate::learn::Interrupt;
 use crate::model::schema::Schema;
 
@@ -97,6 +98,7 @@ impl Context {
 pub fn run(cli: Cli) -> Result<()> {
     let context = Context { quiet: cli.quiet, ..Context::default() };
     start_logs(cli.quiet);
+    Isa::from_environment().map_err(|error| Error::config("PCTR_ISA", "instruction set", error.to_string()))?;
     // The service listens for signals itself, to finish the requests it has.
     if !matches!(cli.verb, Verb::Serve(_)) {
         listen_for_interrupts(&context.interrupt)?;
@@ -141,7 +143,8 @@ fn start_logs(quiet: bool) {
     let default = if quiet { "error" } else { "info" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PCTR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let colors = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).try_init();
 }
 
 /// A schema by preset name or file.

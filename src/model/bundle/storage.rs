@@ -55,9 +55,7 @@ impl Bundle {
         let files = bundle.files();
         let entry = |bytes: &Vec<u8>| FileEntry { bytes: bytes.len() as u64, fingerprint: Fingerprint::of(bytes) };
         bundle.manifest.files = files.iter().map(|(name, bytes)| ((*name).to_owned(), entry(bytes))).collect();
-        let content: String = bundle.manifest.files.values().map(|file| file.fingerprint.to_string()).collect();
-        let fingerprint = Fingerprint::of(content.as_bytes()).to_string();
-        bundle.manifest.model = format!("{}-{}", bundle.manifest.kind, &fingerprint[..12]);
+        bundle.manifest.model = bundle.manifest.name_of_content();
         bundle
     }
 
@@ -186,6 +184,13 @@ impl Bundle {
 }
 
 impl Manifest {
+    /// The name that follows from the kind and the other files.
+    fn name_of_content(&self) -> String {
+        let content: String = self.files.values().map(|file| file.fingerprint.to_string()).collect();
+        let fingerprint = Fingerprint::of(content.as_bytes()).to_string();
+        format!("{}-{}", self.kind, &fingerprint[..12])
+    }
+
     /// Reads and checks the manifest alone.
     ///
     /// # Errors
@@ -215,6 +220,11 @@ impl Manifest {
         if manifest.hash_version != hash::VERSION {
             let message =
                 format!("its codes are of hash version {}, expected {}", manifest.hash_version, hash::VERSION);
+            return Err(Error::bundle(&name, message));
+        }
+        let expected = manifest.name_of_content();
+        if manifest.model != expected {
+            let message = format!("its content is that of {expected}, but {MANIFEST_FILE} calls it {}", manifest.model);
             return Err(Error::bundle(&name, message));
         }
         Ok(manifest)
