@@ -97,7 +97,7 @@ fn leaderboard(comparison: &Comparison) -> Section {
         title: "Distance from the best model",
         caption: format!(
             "Difference in test log loss with {:.0} % intervals. An interval that crosses the line at 0 is no proven \
-             difference.",
+             difference. Arrows: far beyond the axis.",
             comparison.bootstrap.confidence * 100.0
         ),
         svg: charts::differences(&comparison.models),
@@ -137,10 +137,11 @@ fn pictures(comparison: &Comparison) -> Section {
         },
     ];
     if let Some(svg) = charts::training(&series) {
-        let learners = |model: &&(usize, &crate::learn::experiment::compare::summary::ModelSummary)| {
-            model.1.runs.first().is_some_and(|run| run.record.training.curve.len() > 1)
-        };
-        let named: Vec<_> = comparison.models.iter().enumerate().collect();
+        let learners = comparison
+            .models
+            .iter()
+            .enumerate()
+            .filter(|(_, model)| model.runs.first().is_some_and(|run| charts::learns(&run.record)));
         pictures.push(Chart {
             title: "Training",
             caption:
@@ -148,7 +149,7 @@ fn pictures(comparison: &Comparison) -> Section {
                       validation rows, before calibration. First seed."
                     .into(),
             svg,
-            legend: legend(&mut named.iter().filter(learners).map(|(at, model)| (*at, model.name.as_str()))),
+            legend: legend(&mut learners.map(|(at, model)| (at, model.name.as_str()))),
         });
     }
     let shown = comparison.winner.as_ref().and_then(|winner| {
@@ -162,7 +163,7 @@ fn pictures(comparison: &Comparison) -> Section {
         pictures.push(Chart {
             title: "Scores",
             caption: format!(
-                "Probabilities of {name} on the test rows, on the log-odds scale; each outline has area 1."
+                "Probabilities of {name} on the test rows, on the log-odds scale; the bars of each outline add up to 100 %."
             ),
             svg,
             legend: vec![("without click".into(), "s0".into()), ("with click".into(), "s1".into())],
@@ -188,12 +189,11 @@ fn pairs(comparison: &Comparison) -> Section {
 }
 
 fn cost(comparison: &Comparison) -> Section {
-    let text = vec![
+    let mut text = vec![
         "Scoring is timed from encoded rows to calibrated probabilities on one thread, warm; the median over seeds of the 99th \
          percentile is shown."
             .into(),
     ];
-    let mut text = text;
     text.extend(
         comparison.models.iter().flat_map(|model| model.notes.iter().map(|note| format!("{}: {note}.", model.name))),
     );

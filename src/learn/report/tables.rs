@@ -126,6 +126,7 @@ pub(super) fn cost(comparison: &Comparison) -> Table {
         column("Size MB", "bundle, 10⁶ bytes", |model: &ModelSummary| {
             model.bundle_bytes.map_or("no bundle".into(), |bytes| rounded(bytes as f64 / 1e6))
         }),
+        column("p50 100 rows µs", "median to score 100 rows", |model: &ModelSummary| rounded(model.p50_micros_100)),
         column("p99 1 row µs", "99th percentile to score one row", |model: &ModelSummary| rounded(model.p99_micros_1)),
         column("p99 100 rows µs", "99th percentile to score 100 rows", |model: &ModelSummary| {
             rounded(model.p99_micros_100)

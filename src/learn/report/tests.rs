@@ -45,9 +45,9 @@ fn the_page_is_whole_and_needs_no_network() {
     let page = html(&comparison).unwrap();
     check_tags(&page);
     for forbidden in
-        ["http://", "https://", "//cdn", "<script", "<link", "<img", "@import", "url(", "src=", "NaN", "inf"]
+        ["http://", "https://", "//cdn", "<script", "<link", "<img", "@import", "url(", "src=", "NaN", ">inf"]
     {
-        assert!(!page.replace("inferno", "").contains(forbidden), "{forbidden} stands in the page");
+        assert!(!page.contains(forbidden), "{forbidden} stands in the page");
     }
     for model in &comparison.models {
         assert!(page.matches(&model.name).count() >= 4, "{}", model.name);

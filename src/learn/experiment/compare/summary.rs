@@ -64,6 +64,8 @@ pub struct ModelSummary {
     pub p99_micros_1: f64,
     /// 99th percentile in microseconds for 100 rows, the median over seeds.
     pub p99_micros_100: f64,
+    /// Median in microseconds for 100 rows, the median over seeds.
+    pub p50_micros_100: f64,
     /// Limits of the recipe that it breaks, in words.
     pub broken_limits: Vec<String>,
     /// What a reader must know.
@@ -140,6 +142,7 @@ impl ModelSummary {
             bundle_bytes: records().filter_map(|record| record.bundle_bytes).max(),
             p99_micros_1: median(records().map(|record| record.scoring.one.p99_micros).collect()),
             p99_micros_100: median(records().map(|record| record.scoring.hundred.p99_micros).collect()),
+            p50_micros_100: median(records().map(|record| record.scoring.hundred.p50_micros).collect()),
             broken_limits: Vec::new(),
             notes,
             versus_best: None,

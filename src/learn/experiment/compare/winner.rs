@@ -48,12 +48,17 @@ pub(super) fn choose(
     };
     let (name, leader) = (&models[at].name, &models[best].name);
     let micros = |at: usize| format!("p99 {:.0} µs for 100 rows", models[at].p99_micros_100);
-    let next = eligible.get(1).and_then(|next| pair(best, *next));
+    let next = eligible.get(1).copied();
+    // The two leaders of the leaderboard have their sentence already, as the verdict.
+    let sentence = |other: usize| match (best, other) {
+        (0, 1) => String::new(),
+        _ => pair(best, other).map(|pair| format!(" {}", pair.sentence())).unwrap_or_default(),
+    };
     reasons.insert(
         0,
         match (tied.len(), next) {
             (1, Some(next)) => {
-                format!("{name} wins: it has the least log loss of the models that can be published. {}", next.sentence())
+                format!("{name} wins: it has the least log loss of the models that can be published.{}", sentence(next))
             }
             (1, None) => format!("{name} wins: no other model can be published within the limits."),
             _ if at == best && tie == Tie::LowestLoss => format!(
@@ -68,10 +73,10 @@ pub(super) fn choose(
             ),
             _ => format!(
                 "{name} wins: it cannot be told apart from {leader}, which has the least log loss, and it scores faster \
-                 ({} against {:.0} µs). {}",
+                 ({} against {:.0} µs).{}",
                 micros(at),
                 models[best].p99_micros_100,
-                pair(best, at).map(|pair| pair.sentence()).unwrap_or_default()
+                sentence(at)
             ),
         },
     );

@@ -21,6 +21,8 @@ pub(super) enum Scale {
     Linear,
     /// By their logarithm; numbers must be above 0.
     Log,
+    /// By their log-odds; numbers must be inside (0, 1).
+    LogOdds,
 }
 
 /// One axis.
@@ -50,6 +52,10 @@ impl Axis {
         let place = |value: f64| match self.scale {
             Scale::Linear => value,
             Scale::Log => value.max(f64::MIN_POSITIVE).ln(),
+            Scale::LogOdds => {
+                let p = value.clamp(1e-15, 1.0 - 1e-15);
+                (p / (1.0 - p)).ln()
+            }
         };
         let (low, high) = (place(self.low), place(self.high));
         let share = if high > low { (place(value) - low) / (high - low) } else { 0.5 };
@@ -61,6 +67,7 @@ impl Axis {
         match self.scale {
             Scale::Linear => linear_ticks(self.low, self.high, most),
             Scale::Log => log_ticks(self.low, self.high, most),
+            Scale::LogOdds => log_odds_ticks(self.low, self.high, most),
         }
     }
 }
@@ -86,6 +93,15 @@ fn log_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     let choices = [&[1.0, 2.0, 3.0, 5.0, 7.0][..], &[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
     let fitting = choices.iter().map(|steps| within(steps)).find(|ticks| ticks.len() <= most);
     fitting.unwrap_or_else(|| within(&[1.0]).into_iter().step_by(2).collect())
+}
+
+fn log_odds_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
+    const FEW: [f64; 9] = [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999];
+    const MANY: [f64; 17] =
+        [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9997, 0.9999];
+    let within = |ticks: &[f64]| ticks.iter().copied().filter(|tick| (low..=high).contains(tick)).collect::<Vec<_>>();
+    let many = within(&MANY);
+    if many.len() <= most + 2 { many } else { within(&FEW) }
 }
 
 impl Frame {
@@ -226,11 +242,15 @@ mod tests {
         assert!(near(&log_ticks(0.01, 1.0, 8), &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]));
         assert!(near(&log_ticks(0.012, 0.03, 6), &[0.02, 0.03]));
         assert!(log_ticks(1e-9, 1.0, 6).len() <= 6);
+        assert_eq!(log_odds_ticks(0.02, 0.95, 6), [0.03, 0.1, 0.25, 0.5, 0.75, 0.9]);
+        assert_eq!(log_odds_ticks(0.0001, 0.9, 6), [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9]);
     }
 
     #[test]
     fn places_stay_inside_the_frame() {
         let axis = |scale| Axis { label: "x", scale, low: 0.01, high: 1.0, format: percent };
+        let odds = Axis { low: 0.1, high: 0.9, ..axis(Scale::LogOdds) };
+        assert!((odds.share(0.5) - 0.5).abs() < 1e-9 && odds.share(1.0) == 1.0);
         let frame = Frame::new(axis(Scale::Log), axis(Scale::Linear), 300.0);
         for value in [0.0, 1e-300, 0.01, 0.3, 1.0, 1e9] {
             assert!((LEFT..=WIDTH - RIGHT).contains(&frame.x_at(value)) && (TOP..=300.0).contains(&frame.y_at(value)));

@@ -6,7 +6,8 @@ use frame::{Axis, Frame, Scale, escape, percent, series};
 
 use crate::learn::experiment::compare::summary::ModelSummary;
 use crate::learn::experiment::kind::Kind;
-use crate::learn::experiment::record::RunRecord;
+use crate::learn::experiment::record::{RunRecord, ScoreBar};
+use crate::learn::trainer::CurvePoint;
 use crate::model::bundle::ModelKind;
 
 /// Class of the color of the model at this place of the leaderboard.
@@ -30,18 +31,16 @@ pub(super) fn first_runs(models: &[ModelSummary]) -> Vec<Series<'_>> {
         .collect()
 }
 
-/// Differences of log loss from the best model with their intervals, best first. The axis covers all but the base rate, which
-/// would press the others together; what lies beyond ends in an arrow.
+/// Differences of log loss from the best model with their intervals, best first. Models far behind the next best would press
+/// the others together, so the axis leaves them out: they end in an arrow with their number.
 pub(super) fn differences(models: &[ModelSummary]) -> String {
     const ROW: f64 = 30.0;
-    let is_base = |model: &&ModelSummary| model.kind == Kind::Own(ModelKind::BaseRate);
-    let pairs = || models.iter().filter(|model| !is_base(model)).filter_map(|model| model.versus_best.as_ref());
+    /// How many times as far as the nearest model the axis reaches.
+    const STRAGGLER: f64 = 12.0;
     let all = || models.iter().filter_map(|model| model.versus_best.as_ref());
-    let end = |pairs: &mut dyn Iterator<Item = f64>| pairs.fold(0.0, f64::max);
-    let mut high = end(&mut pairs().map(|pair| pair.difference.high));
-    if high == 0.0 {
-        high = end(&mut all().map(|pair| pair.difference.high));
-    }
+    let highs = || all().map(|pair| pair.difference.high).filter(|high| *high > 0.0);
+    let reach = STRAGGLER * highs().fold(f64::INFINITY, f64::min);
+    let high = highs().filter(|high| *high <= reach).fold(0.0, f64::max);
     let low = all().map(|pair| pair.difference.low).fold(0.0, f64::min);
     let span = (high - low).max(1e-6);
     let axis = Axis {
@@ -150,8 +149,12 @@ pub(super) fn roc(models: &[Series<'_>]) -> String {
 
 /// Progressive log loss (line) and validation log loss (dots) along training. `None` when no model has a curve.
 pub(super) fn training(models: &[Series<'_>]) -> Option<String> {
-    let learners: Vec<&Series<'_>> = models.iter().filter(|model| model.run.training.curve.len() > 1).collect();
-    let points = || learners.iter().flat_map(|model| &model.run.training.curve);
+    let learners: Vec<(&Series<'_>, Vec<CurvePoint>)> = models
+        .iter()
+        .filter(|model| learns(model.run))
+        .map(|model| (model, smoothed(&model.run.training.curve)))
+        .collect();
+    let points = || learners.iter().flat_map(|(_, curve)| curve);
     let mut losses: Vec<f64> =
         points().flat_map(|point| [Some(point.progressive_log_loss), point.valid_log_loss]).flatten().collect();
     losses.retain(|loss| loss.is_finite());
@@ -170,11 +173,10 @@ pub(super) fn training(models: &[Series<'_>]) -> Option<String> {
         format: |value| trimmed(value, 4),
     };
     let mut frame = Frame::new(x, y, 320.0);
-    for model in &learners {
+    for (model, curve) in &learners {
         let color = series(model.at);
-        let curve = &model.run.training.curve;
-        frame.line(curve.iter().map(|point| (point.rows as f64, point.progressive_log_loss)), &format!("thin {color}"));
-        for point in curve {
+        frame.line(curve.iter().map(|point| (point.rows as f64, point.progressive_log_loss)), &format!("line {color}"));
+        for point in &model.run.training.curve {
             if let Some(loss) = point.valid_log_loss {
                 let hover = format!("{}: validation log loss {loss:.5} after {} rows", model.name, point.rows);
                 frame.dot(point.rows as f64, loss, &format!("fill {color}"), &hover);
@@ -183,6 +185,32 @@ pub(super) fn training(models: &[Series<'_>]) -> Option<String> {
     }
     Some(frame.finish("Training curves: progressive log loss as lines, validation log loss as dots"))
 }
+
+/// Whether a run has a training curve worth drawing.
+pub(super) fn learns(run: &RunRecord) -> bool {
+    run.kind != Kind::Own(ModelKind::BaseRate) && run.training.curve.len() > 1
+}
+
+/// Neighboring points of a curve averaged by their rows, so that it has at most [`CURVE_POINTS`].
+fn smoothed(curve: &[CurvePoint]) -> Vec<CurvePoint> {
+    let together = curve.len().div_ceil(CURVE_POINTS);
+    let mut before = 0;
+    let average = |points: &[CurvePoint]| {
+        let (mut loss, mut rows) = (0.0, 0.0);
+        for point in points {
+            let weight = point.rows.saturating_sub(before) as f64;
+            before = point.rows;
+            loss += weight * point.progressive_log_loss;
+            rows += weight;
+        }
+        let valid_log_loss = points.iter().rev().find_map(|point| point.valid_log_loss);
+        CurvePoint { rows: before, progressive_log_loss: loss / f64::max(rows, 1.0), valid_log_loss }
+    };
+    curve.chunks(together.max(1)).map(average).collect()
+}
+
+/// Most points of a training curve in a picture.
+const CURVE_POINTS: usize = 60;
 
 /// Scores of one run on the test rows, clicks and other rows as shares of their own, on the log-odds axis.
 pub(super) fn scores(run: &RunRecord) -> Option<String> {
@@ -193,21 +221,20 @@ pub(super) fn scores(run: &RunRecord) -> Option<String> {
     let (first, last) = (bars.first()?, bars.last()?);
     let x = Axis {
         label: "predicted click probability",
-        scale: Scale::Log,
-        low: first.low / (1.0 - first.low),
-        high: last.high / (1.0 - last.high),
-        format: |odds| percent(odds / (1.0 + odds)),
+        scale: Scale::LogOdds,
+        low: first.low,
+        high: last.high,
+        format: percent,
     };
     let y = Axis { label: "share of rows", scale: Scale::Linear, low: 0.0, high: highest * 1.08, format: percent };
     let mut frame = Frame::new(x, y, 320.0);
-    let odds = |p: f64| p / (1.0 - p);
     for (class, count, of) in [("area s0", false, others), ("area s1", true, clicks)] {
-        let value = |bar: &crate::learn::experiment::record::ScoreBar| match count {
+        let value = |bar: &ScoreBar| match count {
             true => share(bar.clicks, of),
             false => share(bar.others, of),
         };
-        let steps = bars.iter().flat_map(|bar| [(odds(bar.low), value(bar)), (odds(bar.high), value(bar))]);
-        let outline = std::iter::once((odds(first.low), 0.0)).chain(steps).chain([(odds(last.high), 0.0)]);
+        let steps = bars.iter().flat_map(|bar| [(bar.low, value(bar)), (bar.high, value(bar))]);
+        let outline = std::iter::once((first.low, 0.0)).chain(steps).chain([(last.high, 0.0)]);
         frame.line(outline, class);
     }
     Some(frame.finish("Scores on the test rows: rows with a click and rows without"))
