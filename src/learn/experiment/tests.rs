@@ -37,7 +37,7 @@ kind = "base-rate"
 [[models]]
 name = "lr"
 kind = "ftrl"
-params = { bits = 12, passes = 1 }
+params = { bits = 12, passes = 1, batch_rows = 256 }
 grid = { alpha = [0.000001, 0.1] }
 
 [[models]]
