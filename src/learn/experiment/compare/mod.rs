@@ -162,8 +162,13 @@ pub fn compare(folders: &[PathBuf], interrupt: &Interrupt) -> Result<Comparison>
     for (model, (best, base)) in models.iter_mut().zip(pairs) {
         (model.versus_best, model.versus_base) = (best, base);
     }
-    if models.iter().any(|model| model.seeds.len() == 1) {
-        notes.push("With one seed nothing is known about the noise of seeds, and intervals do not cover it.".into());
+    let random = |model: &&ModelSummary| model.seeds.len() == 1 && model.kind != Kind::Own(ModelKind::BaseRate);
+    let one_seed: Vec<&str> = models.iter().filter(random).map(|model| model.name.as_str()).collect();
+    if !one_seed.is_empty() {
+        let names = one_seed.join(", ");
+        notes.push(format!(
+            "One seed only: {names}. The noise of seeds is not known there, and intervals do not cover it."
+        ));
     }
     let blocks = match groups {
         Some(_) => "the rows of one group stay together".to_owned(),

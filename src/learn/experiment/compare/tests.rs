@@ -91,7 +91,7 @@ fn limits_and_ties_decide_the_winner() {
     let comparison = of(folder.path()).unwrap();
     assert_eq!(comparison.winner.unwrap().model, "fast", "{}", comparison.reason);
     assert!(comparison.reason.contains("scores faster"), "{}", comparison.reason);
-    assert!(comparison.notes.iter().any(|note| note.contains("one seed")));
+    assert!(comparison.notes.iter().any(|note| note.contains("One seed only: ")));
 
     let limits = Limits { p99_micros_100: Some(10.0), ..Limits::default() };
     let mut models = comparison.models;

@@ -44,7 +44,7 @@ pub(super) fn differences(models: &[ModelSummary]) -> String {
     let low = all().map(|pair| pair.difference.low).fold(0.0, f64::min);
     let span = (high - low).max(1e-6);
     let axis = Axis {
-        label: "log loss above the best model, nats (left is better)",
+        label: "log loss above the best, nats (left is better)",
         scale: Scale::Linear,
         low: low - 0.04 * span,
         high: high + 0.06 * span,
