@@ -22,7 +22,7 @@ fn train(workspace: &Workspace, model: &str, name: &str, seed: &str, threads: &s
 fn threads_change_no_bit() {
     let workspace = Workspace::with_demo(30_000);
     workspace.ok(&["prepare", "-q", "train.csv", "--schema", "demo", "-o", "rows"]);
-    let stacked = ["structure=stacked", "cross_rank=8", "cross_experts=2", "batch_norm=true", "passes=2"];
+    let stacked = ["structure=stacked", "cross_rank=8", "cross_experts=2", "members=2", "batch_norm=true", "passes=2"];
     let full = ["cross_rank=0", "deep=[48,33]", "wide=ftrl", "embedding_optimizer=adagrad", "passes=1"];
     let vocabulary = ["min_count=2", "kept_negatives=0.3"];
     let cases: [(&str, &[&str]); 5] =

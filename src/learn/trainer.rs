@@ -24,7 +24,7 @@ use crate::metrics::{self, Predictions, losses};
 use crate::model::base_rate::BaseRateLearner;
 use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
 use crate::model::calibration::{self, Calibrator, Choice, Method};
-use crate::model::dcn::DcnLearner;
+use crate::model::dcn::EnsembleLearner;
 use crate::model::features::hash;
 use crate::model::features::{Indexer, IndexerBuilder};
 use crate::model::ftrl::FtrlLearner;
@@ -137,8 +137,7 @@ pub fn train(
                 true => Some(count_slots(&task.train, &indexer, interrupt)?),
                 false => None,
             };
-            let layout = indexer.layout().clone();
-            let mut learner = DcnLearner::with_counts((**config).clone(), layout, counts.as_deref(), task.seed)?;
+            let mut learner = EnsembleLearner::new(config, indexer.layout(), counts.as_deref(), task.seed)?;
             drop(counts);
             learner.set_bias((clicks as f64 / (task.train.rows() as f64 - clicks as f64)).ln() as f32);
             run.learn(learner, |model| Model::Dcn(Arc::new(model)))?

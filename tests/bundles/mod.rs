@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pctr::model::base_rate::BaseRateLearner;
 use pctr::model::bundle::{Bundle, Model, ModelKind, Parts, Profile, Provenance};
 use pctr::model::calibration::{self, Method};
-use pctr::model::dcn::{DcnConfig, DcnLearner, RawDcn, Structure, WideRule};
+use pctr::model::dcn::{DcnConfig, EnsembleLearner, RawDcn, Structure, WideRule};
 use pctr::model::features::hash::Fingerprint;
 use pctr::model::features::{Encoder, EncoderBuilder, IndexerBuilder, IndexerConfig, Mode};
 use pctr::model::ftrl::FtrlLearner;
@@ -97,7 +97,7 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
             Model::Ftrl(learner.freeze())
         }
         ModelKind::Dcn => {
-            let mut learner = DcnLearner::new(network(seed), indexer.layout().clone(), seed).unwrap();
+            let mut learner = EnsembleLearner::new(&network(seed), indexer.layout(), None, seed).unwrap();
             let width = indexer.layout().width();
             for (slots, labels) in slots.chunks(100 * width).zip(labels.chunks(100)) {
                 let batch = Batch { slots: Slots::new(width, slots), labels, weights: None };

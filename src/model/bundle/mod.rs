@@ -17,7 +17,7 @@ pub use manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Profile, Provenance}
 
 use super::base_rate::BaseRateModel;
 use super::calibration::Calibrator;
-use super::dcn::{DcnModel, DcnScratch};
+use super::dcn::{DcnEnsemble, EnsembleScratch};
 use super::features::{Encoder, Indexer};
 use super::ftrl::FtrlModel;
 use super::schema::Schema;
@@ -31,7 +31,7 @@ pub enum Model {
     /// Logistic regression.
     Ftrl(FtrlModel),
     /// Deep & cross network, shared by its copies.
-    Dcn(Arc<DcnModel>),
+    Dcn(Arc<DcnEnsemble>),
 }
 
 /// The kinds of models, as `--model` names them.
@@ -100,7 +100,7 @@ pub struct Parts {
 pub struct ScoreScratch {
     slots: Vec<u32>,
     logits: Vec<f32>,
-    dcn: DcnScratch,
+    dcn: EnsembleScratch,
 }
 
 impl Model {
@@ -115,7 +115,7 @@ impl Model {
 }
 
 impl Predict for Model {
-    type Scratch = DcnScratch;
+    type Scratch = EnsembleScratch;
 
     fn predict(&self, slots: Slots<'_>, scratch: &mut Self::Scratch, logits: &mut [f32]) {
         match self {

@@ -18,7 +18,7 @@ use crate::model::Layout;
 use crate::model::base_rate::BaseRateModel;
 use crate::model::calibration::Calibrator;
 use crate::model::codec;
-use crate::model::dcn::{DcnConfig, DcnModel, Values};
+use crate::model::dcn::{DcnConfig, DcnEnsemble, Values};
 use crate::model::features::hash::{self, Fingerprint};
 use crate::model::features::indexer::Plan;
 use crate::model::features::{Encoder, Indexer};
@@ -258,7 +258,7 @@ impl Weights<'_> {
                     let values: Arc<Vec<f32>> = Arc::new(self.numbers(name, Dtype::F32, None).ok()?);
                     Some((shape, values as Values))
                 };
-                let model = DcnModel::from_tensors(config, layout.clone(), lookup)
+                let model = DcnEnsemble::from_tensors(&config, layout, lookup)
                     .map_err(|error| Error::bundle(self.bundle, format!("{WEIGHTS_FILE}: {error}")))?;
                 Ok(Model::Dcn(Arc::new(model)))
             }

@@ -118,9 +118,14 @@ fn corruption_is_refused_by_name() {
     };
     assert!(spoiled("manifest.json", edit("\"format\": 1", "\"format\": 2")).contains("expected format 1 to 1, got 2"));
     assert!(spoiled("manifest.json", edit("\"hash_version\": 1", "\"hash_version\": 9")).contains("hash version 9"));
-    assert!(spoiled("manifest.json", edit("\"kind\": \"ftrl\"", "\"kind\": \"base-rate\"")).contains("its content is that of"));
+    assert!(
+        spoiled("manifest.json", edit("\"kind\": \"ftrl\"", "\"kind\": \"base-rate\""))
+            .contains("its content is that of")
+    );
     assert!(spoiled("manifest.json", edit("encoder.bin", "../encoder.bin")).contains("outside"));
-    assert!(spoiled("manifest.json", edit("\"model\": \"ftrl-", "\"model\": \"ftrl-0")).contains("its content is that of"));
+    assert!(
+        spoiled("manifest.json", edit("\"model\": \"ftrl-", "\"model\": \"ftrl-0")).contains("its content is that of")
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub struct DcnConfig(RawDcn);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawDcn {
+    /// Networks that differ in their seed only and whose logits are averaged; 1 to 16. Default 1.
+    pub members: usize,
     /// Numbers in the embedding of one slot; 1 to 256. Default 16.
     pub embedding_dim: usize,
     /// `parallel`: cross layers and tower both read the embeddings; `stacked`: the tower reads the last cross layer.
@@ -138,6 +140,7 @@ pub enum EmbeddingInit {
 impl Default for RawDcn {
     fn default() -> Self {
         RawDcn {
+            members: 1,
             embedding_dim: 16,
             structure: Structure::Parallel,
             cross_layers: 3,
@@ -205,6 +208,7 @@ impl TryFrom<RawDcn> for DcnConfig {
     /// # Errors
     /// [`Error::Config`] naming the first key out of bounds.
     fn try_from(raw: RawDcn) -> Result<Self> {
+        count("members", raw.members, 1, 16)?;
         count("embedding_dim", raw.embedding_dim, 1, 256)?;
         count("cross_layers", raw.cross_layers, 0, 16)?;
         count("cross_rank", raw.cross_rank, 0, 1024)?;

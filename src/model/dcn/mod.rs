@@ -15,6 +15,7 @@ mod crew;
 mod cross;
 mod deep;
 mod embedding;
+mod ensemble;
 mod experts;
 mod head;
 mod learner;
@@ -32,6 +33,7 @@ mod touched;
 mod wide;
 
 pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, RawDcn, Structure, WeightDecayForm, WideRule};
+pub use ensemble::{DcnEnsemble, EnsembleLearner, EnsembleScratch};
 pub use learner::DcnLearner;
 pub use model::{DcnModel, DcnScratch, Values};
 pub use schedule::{Decay, Schedule};
