@@ -58,7 +58,7 @@ pub(super) fn choose(
         0,
         match (tied.len(), next) {
             (1, Some(next)) => {
-                format!("{name} wins: it has the least log loss of the models that can be published.{}", sentence(next))
+                format!("{name} wins: it has the least log loss of the models that can be published within the limits.{}", sentence(next))
             }
             (1, None) => format!("{name} wins: no other model can be published within the limits."),
             _ if at == best && tie == Tie::LowestLoss => format!(

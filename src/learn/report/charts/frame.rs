@@ -220,12 +220,15 @@ pub(super) fn escape(text: &str) -> String {
 /// A share as a percentage, with as many digits as it needs.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    match percent {
-        p if p >= 10.0 || p.fract().abs() < 1e-9 => format!("{p:.0} %"),
-        p if p >= 1.0 => format!("{p:.1} %"),
-        p if p >= 0.1 => format!("{p:.2} %").replace("0 %", " %"),
-        p => format!("{p:.3} %"),
-    }
+    let digits = match percent {
+        p if p >= 10.0 => 0,
+        p if p >= 1.0 => 1,
+        p if p >= 0.1 => 2,
+        _ => 3,
+    };
+    let text = format!("{percent:.digits$}");
+    let text = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text} %")
 }
 
 #[cfg(test)]
@@ -264,7 +267,7 @@ mod tests {
     fn percentages_are_short() {
         assert_eq!(
             [0.5, 0.01, 0.025, 0.002, 0.0005, 0.0].map(percent),
-            ["50 %", "1 %", "2.5 %", "0.2 %", "0.050 %", "0 %"]
+            ["50 %", "1 %", "2.5 %", "0.2 %", "0.05 %", "0 %"]
         );
         assert_eq!((series(1), series(9)), ("s1".to_owned(), "s1 dashed".to_owned()));
     }
