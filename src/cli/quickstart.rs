@@ -73,10 +73,12 @@ impl QuickstartArgs {
         let source = Source::Registry { folder: registry.clone(), stage: PRODUCTION.into() };
         let mut options = ServeOptions::new(source);
         options.listen = if self.serve { self.listen } else { ([127, 0, 0, 1], 0).into() };
+        // As the user called it, so that the lines work as they stand.
+        let program = std::env::args().next().unwrap_or_else(|| "pctr".into());
         let tell = |address: std::net::SocketAddr| -> Result<()> {
             let answer = ask(address, &request)?;
             print(&format!(
-                "{}\n{}\n\n{model} answered {}\n\nReport     {}\nServe      pctr serve --registry {}\n\
+                "{}\n{}\n\n{model} answered {}\n\nReport     {}\nServe      {program} serve --registry {}\n\
                  Ask        curl -s http://127.0.0.1:8080/v1/score -d @{}\n\nDone in {:.0} s.\n",
                 experiment::summary(&comparison),
                 truth_line(&comparison),

@@ -285,9 +285,7 @@ fn encoding(kind: &FeatureKind) -> String {
         }
         FeatureKind::Numeric { bins: Bins::LogSquare } => "log-square bins".into(),
         FeatureKind::Numeric { bins: Bins::Quantile(Some(count)) } => format!("{count} quantile bins"),
-        FeatureKind::Numeric { bins: Bins::Quantile(None) } => {
-            "quantile bins, as many as the rows can tell apart".into()
-        }
+        FeatureKind::Numeric { bins: Bins::Quantile(None) } => "quantile bins (automatic)".into(),
         FeatureKind::Bag { max_values, .. } => format!("up to {max_values} hashes"),
     }
 }
