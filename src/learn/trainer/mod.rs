@@ -8,14 +8,16 @@
 //! is an honest estimate that costs nothing. The next batches are read and indexed by a thread of their own when more
 //! than one is lent; the order of the rows, and so every bit of the result, does not depend on it.
 
+mod feed;
+mod plateau;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::Interrupt;
-use super::dataset::{BatchBuffer, Order, View};
+use super::dataset::{Order, View};
 use super::evaluate;
 use super::settings::{Evidence, ModelSettings, Settings};
 use crate::error::{Error, Result};
@@ -25,10 +27,11 @@ use crate::model::base_rate::BaseRateLearner;
 use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
 use crate::model::calibration::{self, Calibrator, Choice, Method};
 use crate::model::dcn::EnsembleLearner;
-use crate::model::features::hash;
 use crate::model::features::{Indexer, IndexerBuilder};
 use crate::model::ftrl::FtrlLearner;
-use crate::model::{Batch, EMPTY_SLOT, Learn, Slots, Threads};
+use crate::model::{EMPTY_SLOT, Learn, Threads};
+use feed::{Flow, IndexedBatch, feed};
+use plateau::{Plateau, Verdict};
 
 /// What to train on.
 #[derive(Debug, Clone)]
@@ -349,157 +352,4 @@ fn loss_of(logits: &[f32], labels: &[u8], weights: Option<&[f32]>, kept_negative
     let calibrator = Calibrator { log_kept_negatives: kept_negatives.ln(), ..Calibrator::identity() };
     let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
     losses::log_loss(&Predictions::new(labels, &probabilities, weights)).unwrap_or(f64::NAN)
-}
-
-/// Decides from one look at the validation rows to the next.
-struct Plateau {
-    rate: f32,
-    best: f64,
-    looks_since_best: u32,
-    looks_since_drop: u32,
-    patience: u32,
-    plateau_patience: u32,
-    factor: f32,
-}
-
-enum Verdict {
-    GoOn,
-    Stop,
-}
-
-impl Plateau {
-    fn new(patience: u32, plateau_patience: u32, factor: f32) -> Self {
-        let best = f64::INFINITY;
-        Plateau { rate: 1.0, best, looks_since_best: 0, looks_since_drop: 0, patience, plateau_patience, factor }
-    }
-
-    fn look(&mut self, loss: f64) -> Verdict {
-        if loss < self.best {
-            (self.best, self.looks_since_best, self.looks_since_drop) = (loss, 0, 0);
-            return Verdict::GoOn;
-        }
-        self.looks_since_best += 1;
-        self.looks_since_drop += 1;
-        if self.plateau_patience > 0 && self.looks_since_drop >= self.plateau_patience {
-            self.rate *= self.factor;
-            self.looks_since_drop = 0;
-        }
-        match self.patience > 0 && self.looks_since_best >= self.patience {
-            true => Verdict::Stop,
-            false => Verdict::GoOn,
-        }
-    }
-}
-
-enum Flow {
-    GoOn,
-    Stop,
-}
-
-/// A batch with its slots. Buffers go round and are reused.
-#[derive(Default)]
-struct IndexedBatch {
-    buffer: BatchBuffer,
-    slots: Vec<u32>,
-    /// Rows read for it, before negatives were dropped.
-    read_rows: u64,
-}
-
-impl IndexedBatch {
-    fn view(&self, indexer: &Indexer) -> Batch<'_> {
-        let slots = Slots::new(indexer.layout().width(), &self.slots);
-        Batch { slots, labels: &self.buffer.labels, weights: self.buffer.weights() }
-    }
-
-    fn weight(&self) -> f64 {
-        let weights = self.buffer.weights();
-        weights.map_or(self.buffer.labels.len() as f64, |weights| weights.iter().map(|w| f64::from(*w)).sum())
-    }
-
-    /// Drops all but a share of the rows without a click, by a draw that depends on seed and row alone.
-    fn keep_negatives(&mut self, share: f64, seed: u64, width: usize) {
-        let BatchBuffer { rows, codes, labels, weights } = &mut self.buffer;
-        let mut kept = 0;
-        for row in 0..rows.len() {
-            if labels[row] == 0.0 && hash::uniform(seed, rows[row] as u64) >= share {
-                continue;
-            }
-            rows[kept] = rows[row];
-            labels[kept] = labels[row];
-            codes.copy_within(row * width..(row + 1) * width, kept * width);
-            if !weights.is_empty() {
-                weights[kept] = weights[row];
-            }
-            kept += 1;
-        }
-        rows.truncate(kept);
-        labels.truncate(kept);
-        codes.truncate(kept * width);
-        weights.truncate(kept);
-    }
-}
-
-/// Runs one pass, batch by batch; `true` when `work` asked to stop. With more than one thread lent, one reads ahead.
-fn feed(
-    task: &Task<'_>,
-    indexer: &Indexer,
-    order: Order,
-    threads: Threads<'_>,
-    work: &mut dyn FnMut(&IndexedBatch) -> Result<Flow>,
-) -> Result<bool> {
-    let settings = &task.settings.training;
-    let mut batches = task.train.batches(settings.batch_rows, order);
-    let width = task.train.dataset().width();
-    let mut next = move |batch: &mut IndexedBatch| {
-        if !batches.next(&mut batch.buffer) {
-            return false;
-        }
-        batch.read_rows = batch.buffer.labels.len() as u64;
-        if settings.kept_negatives < 1.0 {
-            batch.keep_negatives(settings.kept_negatives, task.seed, width);
-        }
-        indexer.index(&batch.buffer.codes, &mut batch.slots);
-        true
-    };
-    if threads.count() == 1 {
-        let mut batch = IndexedBatch::default();
-        while next(&mut batch) {
-            if let Flow::Stop = work(&batch)? {
-                return Ok(true);
-            }
-        }
-        return Ok(false);
-    }
-    const AHEAD: usize = 2;
-    let (full, filled): (SyncSender<IndexedBatch>, Receiver<IndexedBatch>) = sync_channel(AHEAD);
-    let (empty, returned) = sync_channel(AHEAD + 1);
-    for _ in 0..=AHEAD {
-        empty.send(IndexedBatch::default()).expect("both ends are here");
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // Ends when there are no more rows, or when the other end has hung up.
-            while let Ok(mut batch) = returned.recv() {
-                if !next(&mut batch) || full.send(batch).is_err() {
-                    break;
-                }
-            }
-        });
-        while let Ok(batch) = filled.recv() {
-            let flow = work(&batch);
-            let _ = empty.send(batch);
-            match flow {
-                Ok(Flow::GoOn) => {}
-                Ok(Flow::Stop) => {
-                    drop((filled, empty));
-                    return Ok(true);
-                }
-                Err(error) => {
-                    drop((filled, empty));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(false)
-    })
 }
