@@ -28,9 +28,9 @@ pub struct ExperimentData {
 #[derive(Debug)]
 enum Sets {
     /// One set that is split.
-    One(Dataset),
+    One(Box<Dataset>),
     /// Sets that stand apart; `valid` may be missing.
-    Apart { train: Dataset, valid: Option<Dataset>, test: Dataset },
+    Apart { train: Box<Dataset>, valid: Option<Box<Dataset>>, test: Box<Dataset> },
 }
 
 /// Opens or prepares the rows of a recipe; `folder` keeps what is prepared.
@@ -53,7 +53,7 @@ pub fn open(
     };
     let schema = recipe.schema()?;
     let sets = match (&data.prepared, &schema) {
-        (Some(prepared), _) => Sets::One(Dataset::open(&recipe.path(prepared))?),
+        (Some(prepared), _) => Sets::One(Box::new(Dataset::open(&recipe.path(prepared))?)),
         (None, Some(schema)) => {
             let mut cached = |files: &[PathBuf], name: &str, encoder: Option<Encoder>, learn_from: Option<Amount>| {
                 let inputs: Vec<Input> = files.iter().map(|file| Input::new(recipe.path(file))).collect();
@@ -67,7 +67,7 @@ pub fn open(
             match data.files.is_empty() {
                 false => {
                     let learn_from = train_comes_first(schema).then_some(recipe.split.train);
-                    Sets::One(cached(&data.files, "all", None, learn_from)?)
+                    Sets::One(Box::new(cached(&data.files, "all", None, learn_from)?))
                 }
                 true => {
                     let train = cached(&data.train, "train", None, None)?;
@@ -77,7 +77,7 @@ pub fn open(
                         false => Some(cached(&data.valid, "valid", encoder(), None)?),
                     };
                     let test = cached(&data.test, "test", encoder(), None)?;
-                    Sets::Apart { train, valid, test }
+                    Sets::Apart { train: Box::new(train), valid: valid.map(Box::new), test: Box::new(test) }
                 }
             }
         }
@@ -140,9 +140,9 @@ impl ExperimentData {
     /// What records say about the rows.
     pub fn record(&self, split: &Split<'_>) -> DataRecord {
         let sets: Vec<&Dataset> = match &self.sets {
-            Sets::One(all) => vec![all],
+            Sets::One(all) => vec![all.as_ref()],
             Sets::Apart { train, valid, test } => {
-                [Some(train), valid.as_ref(), Some(test)].into_iter().flatten().collect()
+                [Some(train), valid.as_ref(), Some(test)].into_iter().flatten().map(|set| &**set).collect()
             }
         };
         let fingerprint = match sets[..] {
