@@ -12,6 +12,9 @@ struct Source {
     code: String,
 }
 
+/// What must be absent, how it is recognized, and in which files.
+type Rule<'a> = (&'a str, &'a [&'a str], &'a dyn Fn(&str) -> bool);
+
 /// Modules that each module may use besides itself.
 const MAY_USE: [(&str, &[&str]); 10] = [
     ("error", &[]),
@@ -66,7 +69,7 @@ fn what_must_be_absent_is_absent() {
     let report: &dyn Fn(&str) -> bool = &|path| path.starts_with("learn/report");
     let unfiled: &dyn Fn(&str) -> bool =
         &|path| ground(path) && !path.starts_with("model/bundle/") && path != "kernels/mapped.rs";
-    let rules: [(&str, &[&str], &dyn Fn(&str) -> bool); 11] = [
+    let rules: [Rule<'_>; 11] = [
         ("unsafe code outside kernels", &["unsafe "], &kernels),
         ("clocks on the ground", &["Instant::now", "SystemTime", "jiff::"], ground),
         ("files on the ground (a bundle reads and writes itself)", &["std::fs", "File::", "fs::read"], unfiled),

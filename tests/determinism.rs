@@ -7,7 +7,7 @@ use workspace::Workspace;
 const FILES: [&str; 3] = ["manifest.json", "encoder.bin", "weights.safetensors"];
 
 fn bundle(workspace: &Workspace, name: &str) -> Vec<Vec<u8>> {
-    FILES.map(|file| std::fs::read(workspace.path(name).join(file)).unwrap()).into()
+    FILES.map(|file| std::fs::read(workspace.path(name).join(file)).expect("a bundle has its files")).into()
 }
 
 fn train(workspace: &Workspace, model: &str, name: &str, seed: &str, threads: &str, settings: &[&str]) -> Vec<Vec<u8>> {

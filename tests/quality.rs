@@ -12,7 +12,7 @@ use workspace::Workspace;
 /// One metric of a bundle on rows.
 fn metric(workspace: &Workspace, bundle: &str, rows: &str, name: &str) -> f64 {
     let json: serde_json::Value =
-        serde_json::from_str(&workspace.ok(&["evaluate", "-q", bundle, rows, "--json"])).unwrap();
+        serde_json::from_str(&workspace.ok(&["evaluate", "-q", bundle, rows, "--json"])).expect("metrics are JSON");
     json[name].as_f64().unwrap_or_else(|| panic!("{name} of {bundle} on {rows}"))
 }
 

@@ -75,19 +75,19 @@ pub fn value_code(salt: u64, value: &[u8]) -> u32 {
 /// Code of a number's bin.
 #[inline]
 pub fn bin_code(salt: u64, bin: i64) -> u32 {
-    fold(mix(salt ^ mix(bin as u64 ^ 0x62_696e)))
+    fold(mix(salt ^ mix(bin as u64 ^ 0x0062_696e)))
 }
 
 /// Code of a missing value.
 #[inline]
 pub fn missing_code(salt: u64) -> u32 {
-    fold(mix(salt ^ 0x6d69_7373_696e_67))
+    fold(mix(salt ^ 0x006d_6973_7369_6e67))
 }
 
 /// Code of a cross, from the codes of its parts so far and the next part.
 #[inline]
 pub fn cross_code(so_far: u32, next: u32) -> u32 {
-    fold(mix(((so_far as u64) << 32 | next as u64) ^ 0x6372_6f73_73))
+    fold(mix(((so_far as u64) << 32 | next as u64) ^ 0x0063_726f_7373))
 }
 
 /// Identity of a request or a user, for grouping rows.

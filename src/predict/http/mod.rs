@@ -7,7 +7,7 @@
 //! GET  /metrics    counters and latencies, as Prometheus reads them
 //! ```
 //!
-//! Whatever is wrong is answered as `{"error": {"kind", "message", "field"}}`; see [`refusal`].
+//! Whatever is wrong is answered as `{"error": {"kind", "message", "field"}}`.
 
 mod meters;
 mod refusal;
