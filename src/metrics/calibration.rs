@@ -85,7 +85,8 @@ pub fn wilson(rate: f64, trials: f64) -> (f64, f64) {
     let z2 = Z95 * Z95 / trials;
     let center = rate + z2 / 2.0;
     let spread = (z2 * (rate * (1.0 - rate) + z2 / 4.0)).sqrt();
-    (((center - spread) / (1.0 + z2)).max(0.0), ((center + spread) / (1.0 + z2)).min(1.0))
+    // The rate lies inside by definition; rounding must not say otherwise.
+    (((center - spread) / (1.0 + z2)).clamp(0.0, rate), ((center + spread) / (1.0 + z2)).clamp(rate, 1.0))
 }
 
 struct OpenBin {

@@ -52,7 +52,7 @@ fn every_bound_names_its_key() {
             "l2_embedding: expected learning rate × l2_embedding below 1, got 1: one step would wipe out every weight",
         ),
         ("wide = \"adagrad\"\nwide_l2 = 20.0", "wide_l2: expected learning rate × wide_l2 below 1, got 1"),
-        ("embeding_dim = 8", "unknown field `embeding_dim`, expected one of `embedding_dim`"),
+        ("embeding_dim = 8", "unknown field `embeding_dim`, expected one of `members`, `embedding_dim`"),
         ("structure = \"deep\"", "unknown variant `deep`, expected `stacked` or `parallel`"),
     ];
     for (text, expected) in cases {
