@@ -19,6 +19,9 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
@@ -138,13 +141,13 @@ pub fn report(error: &Error) {
     let _ = writeln!(std::io::stderr(), "pctr: {error}");
 }
 
-/// Logs go to standard error; `PCTR_LOG` chooses what is logged, as in `PCTR_LOG=debug`.
+/// Logs go to standard error; `PCTR_LOG` chooses what is logged, as in `PCTR_LOG=debug` or `PCTR_LOG=pctr::predict=debug`.
 fn start_logs(quiet: bool) {
-    let default = if quiet { "error" } else { "info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PCTR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let colors = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colors).with_writer(std::io::stderr).try_init();
+    let default = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
+    let asked = std::env::var("PCTR_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let format = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
+    let _ = tracing_subscriber::registry().with(format.with_filter(filter)).try_init();
 }
 
 /// A schema by preset name or file.
