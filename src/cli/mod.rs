@@ -145,7 +145,8 @@ pub fn report(error: &Error) {
 fn start_logs(quiet: bool) {
     let default = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
     let asked = std::env::var("PCTR_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let format = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let format =
+        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
     let _ = tracing_subscriber::registry().with(format.with_filter(filter)).try_init();
 }
