@@ -120,8 +120,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Quickstart(args) => args.run(&context),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "pctr", &mut std::io::stdout());
-            Ok(())
+            // Made in memory: a reader that has gone away is no reason to panic.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pctr", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     }
 }
