@@ -128,7 +128,7 @@ enum Size {
     Small,
     /// Below 150,000.
     Medium,
-    /// The second pass overfits.
+    /// One pass.
     Large,
 }
 
