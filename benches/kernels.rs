@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pctr::kernels::{
-    AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, FtrlRates, GemmScratch, Matrix, MatrixMut, PackedMatrix,
-    adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums, cross_forward, dot, dropout,
-    fma_burst, ftrl_logit, ftrl_update, gather_rows, gather_sum, gemm, gemm_packed, isa, log_loss_with_logits,
+    AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, Finish, FtrlRates, GemmScratch, Matrix, MatrixMut, PackedMatrix,
+    Precision, adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums, cross_forward, dot,
+    dropout, fma_burst, ftrl_logit, ftrl_update, gather_rows, gather_sum, gemm, gemm_packed, isa, log_loss_with_logits,
 };
 
 criterion_group! {
@@ -37,7 +37,15 @@ fn products(criterion: &mut Criterion) {
             let mut scratch = GemmScratch::new();
             let id = format!("{name} {}×{}×{}", a.rows(), a.columns(), b.columns());
             share_of_peak(&mut group, &id, 2 * a.rows() * a.columns() * b.columns(), peak, || {
-                gemm(MatrixMut::new(&mut c, a.rows(), b.columns()), a, b, false, &mut scratch);
+                gemm(
+                    MatrixMut::new(&mut c, a.rows(), b.columns()),
+                    a,
+                    b,
+                    false,
+                    Precision::F32,
+                    Finish::None,
+                    &mut scratch,
+                );
             });
         }
     }
@@ -50,12 +58,12 @@ fn few_rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group(format!("gemm_packed/{}", isa()));
     for width in [312, 624] {
         let weights = numbers(width * width);
-        let packed = PackedMatrix::pack(Matrix::new(&weights, width, width));
+        let packed = PackedMatrix::pack(Matrix::new(&weights, width, width), Precision::F32);
         for rows in [1, 2, 4, 8, 16, 33, 100] {
             let (x, mut c, mut scratch) = (numbers(rows * width), vec![0.0; rows * width], GemmScratch::new());
             let x = Matrix::new(&x, rows, width);
             share_of_peak(&mut group, &format!("{rows}×{width}×{width}"), 2 * rows * width * width, peak, || {
-                gemm_packed(MatrixMut::new(&mut c, rows, width), x, &packed, false, &mut scratch);
+                gemm_packed(MatrixMut::new(&mut c, rows, width), x, &packed, false, Finish::None, &mut scratch);
             });
         }
     }

@@ -5,7 +5,7 @@
 //! else costs. `cargo bench --bench models`
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pctr::kernels::{GemmScratch, Matrix, MatrixMut, gemm};
+use pctr::kernels::{Finish, GemmScratch, Matrix, MatrixMut, Precision, gemm};
 use pctr::model::dcn::{DcnConfig, DcnLearner, DcnScratch, EmbeddingRule, RawDcn};
 use pctr::model::{Batch, Layout, Learn, Predict, Slots, Span, Threads};
 use std::time::Duration;
@@ -87,14 +87,32 @@ impl Products {
             let (x, y) = (&mut self.x[..rows * inputs], &mut self.y[..rows * outputs]);
             let scratch = &mut self.scratch;
             let inputs_view = Matrix::new(x, rows, inputs);
-            gemm(MatrixMut::new(y, rows, outputs), inputs_view, Matrix::new(weight, inputs, outputs), false, scratch);
+            gemm(
+                MatrixMut::new(y, rows, outputs),
+                inputs_view,
+                Matrix::new(weight, inputs, outputs),
+                false,
+                Precision::F32,
+                Finish::None,
+                scratch,
+            );
             let outputs_view = Matrix::new(y, rows, outputs);
-            gemm(MatrixMut::new(weight, inputs, outputs), inputs_view.t(), outputs_view, false, scratch);
+            gemm(
+                MatrixMut::new(weight, inputs, outputs),
+                inputs_view.t(),
+                outputs_view,
+                false,
+                Precision::F32,
+                Finish::None,
+                scratch,
+            );
             gemm(
                 MatrixMut::new(x, rows, inputs),
                 outputs_view,
                 Matrix::new(weight, inputs, outputs).t(),
                 false,
+                Precision::F32,
+                Finish::None,
                 scratch,
             );
             // Values must not grow from step to step.

@@ -66,7 +66,15 @@ fn measure() -> Machine {
     let gemm_gflops = gflops((2 * m * n * k) as f64, |iterations| {
         for _ in 0..iterations {
             let c = kernels::MatrixMut::new(&mut c, m, n);
-            kernels::gemm(c, kernels::Matrix::new(&a, m, k), kernels::Matrix::new(&b, k, n), false, &mut scratch);
+            kernels::gemm(
+                c,
+                kernels::Matrix::new(&a, m, k),
+                kernels::Matrix::new(&b, k, n),
+                false,
+                kernels::Precision::F32,
+                kernels::Finish::None,
+                &mut scratch,
+            );
         }
     });
     Machine {

@@ -35,7 +35,7 @@ mod vectors;
 
 pub use dispatch::{Isa, IsaError, isa};
 pub use dropout::dropout;
-pub use gemm::{GemmScratch, PackedMatrix, gemm, gemm_packed};
+pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed};
 pub use layers::{add_bias, add_bias_relu, cross_backward, cross_forward, relu_backward, scale_shift};
 pub use matrix::{Matrix, MatrixMut};
 pub use norm::{batch_norm_backward, batch_norm_forward, batch_norm_statistics};

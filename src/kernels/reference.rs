@@ -1,12 +1,37 @@
 //! The plain truth, read by tests only: each kernel as its formula, in f64, one element at a time.
 //!
-//! Except [`chain`], which is the promise of the product itself: f32, in the order of k.
+//! Except [`chain`] and [`chain_of_pairs`], which are the promise of the product itself: f32, in the order of k.
 
 use super::{AdamStep, EMPTY_SLOT, FtrlRates, Matrix};
 
 /// One element of C by the definition: fused multiply-adds over k in order, from `start`.
 pub(super) fn chain(a: Matrix<'_>, b: Matrix<'_>, i: usize, j: usize, start: f32) -> f32 {
     (0..a.columns()).fold(start, |sum, k| a.get(i, k).mul_add(b.get(k, j), sum))
+}
+
+/// [`chain`] with factors rounded to bfloat16, the second step of each pair first.
+pub(super) fn chain_of_pairs(a: Matrix<'_>, b: Matrix<'_>, i: usize, j: usize, start: f32) -> f32 {
+    let step = |sum, k| {
+        let (a, b) = if k < a.columns() { (a.get(i, k), b.get(k, j)) } else { (0.0, 0.0) };
+        round_to_bf16(a).mul_add(round_to_bf16(b), sum)
+    };
+    (0..a.columns()).step_by(2).fold(start, |sum, k| step(step(sum, k + 1), k))
+}
+
+/// The nearest of the two neighbors with 16 bits of zeros below; the even one when both are as near.
+pub(super) fn round_to_bf16(value: f32) -> f32 {
+    if !value.is_finite() {
+        return value;
+    }
+    let toward_zero = value.to_bits() & 0xffff_0000;
+    let neighbors = [toward_zero, toward_zero + 0x1_0000].map(f32::from_bits);
+    // The neighbor of the largest number counts as 2^128, which is where its distance is taken from.
+    let place = |neighbor: f32| {
+        if neighbor.is_finite() { f64::from(neighbor) } else { 2f64.powi(128).copysign(f64::from(value)) }
+    };
+    let distance = neighbors.map(|neighbor| (place(neighbor) - f64::from(value)).abs());
+    let even = (toward_zero >> 16).is_multiple_of(2);
+    if distance[0] < distance[1] || (distance[0] == distance[1] && even) { neighbors[0] } else { neighbors[1] }
 }
 
 /// One element of A·B, and the sum of the sizes of its terms, which bounds the rounding error.

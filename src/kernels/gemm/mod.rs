@@ -19,6 +19,8 @@
 //! B is packed in units of 16 columns, each K × 16 and contiguous, on every instruction set. A tile takes as many units
 //! as its rows leave registers for: two for 14 rows, eight for one, so that few rows stream B once at full width.
 
+mod bf16;
+mod finish;
 mod pack;
 mod tile;
 
@@ -26,6 +28,7 @@ use std::ops::Range;
 
 use super::dispatch::{Isa, isa};
 use super::matrix::{Matrix, MatrixMut};
+pub use finish::Finish;
 use pack::{AlignedBuffer, UNIT};
 use tile::Tile;
 
@@ -43,28 +46,49 @@ impl GemmScratch {
     }
 }
 
+/// In which numbers the factors of a product are read. Its sums are `f32` in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to bfloat16 (8 bits of significand) when they are packed.
+    Bf16,
+}
+
+impl Precision {
+    /// Packed steps of k: bfloat16 takes them in pairs.
+    fn steps(self, depth: usize) -> usize {
+        match self {
+            Precision::F32 => depth,
+            Precision::Bf16 => depth.next_multiple_of(2),
+        }
+    }
+}
+
 /// B in the order in which the product reads it: packed once, used by many calls and threads.
 ///
 /// The order is the same on every instruction set: units of 16 columns, each K × 16.
 #[derive(Clone, Debug, Default)]
 pub struct PackedMatrix {
     units: AlignedBuffer,
+    precision: Precision,
     rows: usize,
     columns: usize,
 }
 
 impl PackedMatrix {
     /// A packed copy of `b`.
-    pub fn pack(b: Matrix<'_>) -> Self {
+    pub fn pack(b: Matrix<'_>, precision: Precision) -> Self {
         let mut packed = Self::default();
-        packed.repack(b);
+        packed.repack(b, precision);
         packed
     }
 
     /// Packs another matrix into the same memory, for weights that change at every step.
-    pub fn repack(&mut self, b: Matrix<'_>) {
-        (self.rows, self.columns) = (b.rows(), b.columns());
-        pack::pack_units(isa(), b, &mut self.units);
+    pub fn repack(&mut self, b: Matrix<'_>, precision: Precision) {
+        (self.rows, self.columns, self.precision) = (b.rows(), b.columns(), precision);
+        pack::pack_units(isa(), b, precision, &mut self.units);
     }
 
     /// Rows of the matrix that was packed (K).
@@ -83,22 +107,37 @@ impl PackedMatrix {
     }
 }
 
-/// C = A·B (`accumulate` = false) or C += A·B, with A M×K, B K×N and C M×N.
+/// C = A·B (`accumulate` = false) or C += A·B, with A M×K, B K×N and C M×N; then [`Finish`] for each element of C.
 ///
 /// Each call packs B; for one B and many calls of few rows, pack it once and use [`gemm_packed`].
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn gemm(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: bool, scratch: &mut GemmScratch) {
-    product(c, a, Right::Plain(b), accumulate, scratch);
+pub fn gemm(
+    c: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    accumulate: bool,
+    precision: Precision,
+    finish: Finish<'_>,
+    scratch: &mut GemmScratch,
+) {
+    product(c, a, Right::Plain(b), accumulate, precision, finish, scratch);
 }
 
-/// [`gemm()`] with B packed before: the same bits.
+/// [`gemm()`] with B packed before, in the precision of its packing: the same bits.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub fn gemm_packed(c: MatrixMut<'_>, a: Matrix<'_>, b: &PackedMatrix, accumulate: bool, scratch: &mut GemmScratch) {
-    product(c, a, Right::Packed(b), accumulate, scratch);
+pub fn gemm_packed(
+    c: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: &PackedMatrix,
+    accumulate: bool,
+    finish: Finish<'_>,
+    scratch: &mut GemmScratch,
+) {
+    product(c, a, Right::Packed(b), accumulate, b.precision, finish, scratch);
 }
 
 /// Most steps of k in a block: a panel of A (14 × 4 × 320 bytes) stays in the first cache.
@@ -124,7 +163,15 @@ impl Right<'_> {
     }
 }
 
-fn product(mut c: MatrixMut<'_>, a: Matrix<'_>, b: Right<'_>, accumulate: bool, scratch: &mut GemmScratch) {
+fn product(
+    mut c: MatrixMut<'_>,
+    a: Matrix<'_>,
+    b: Right<'_>,
+    accumulate: bool,
+    precision: Precision,
+    mut finish: Finish<'_>,
+    scratch: &mut GemmScratch,
+) {
     let (rows, columns, depth) = (c.rows(), c.columns(), a.columns());
     let (b_rows, b_columns) = b.shape();
     assert!(
@@ -132,6 +179,7 @@ fn product(mut c: MatrixMut<'_>, a: Matrix<'_>, b: Right<'_>, accumulate: bool, 
         "gemm: C is {rows}×{columns}, A is {}×{depth}, B is {b_rows}×{b_columns}",
         a.rows()
     );
+    finish.check(rows, columns);
     if rows == 0 || columns == 0 {
         return;
     }
@@ -139,17 +187,19 @@ fn product(mut c: MatrixMut<'_>, a: Matrix<'_>, b: Right<'_>, accumulate: bool, 
         if !accumulate {
             (0..rows).for_each(|row| c.row_mut(row).fill(0.0));
         }
-        return;
+        let c_stride = c.row_stride();
+        return finish::finish(&mut finish, c.block_mut(0..rows, 0..columns), c_stride, 0..rows, 0..columns);
     }
     let isa = isa();
     let panels = rows.div_ceil(tile::most_rows(isa));
-    for k in cut(depth, depth.div_ceil(DEPTH)) {
+    for k in blocks_of_depth(depth) {
+        let steps = precision.steps(k.len());
         let (units, unit_step) = match b {
             Right::Plain(b) => {
-                pack::pack_units(isa, b.row_range(k.clone()), &mut scratch.b);
-                (scratch.b.values(), k.len() * UNIT)
+                pack::pack_units(isa, b.row_range(k.clone()), precision, &mut scratch.b);
+                (scratch.b.values(), steps * UNIT)
             }
-            Right::Packed(b) => (&b.units.values()[k.start * UNIT..], depth * UNIT),
+            Right::Packed(b) => (&b.units.values()[k.start * UNIT..], precision.steps(depth) * UNIT),
         };
         let accumulate = accumulate || k.start > 0;
         for first in (0..panels).step_by(PANELS) {
@@ -161,47 +211,74 @@ fn product(mut c: MatrixMut<'_>, a: Matrix<'_>, b: Right<'_>, accumulate: bool, 
                 let rows = panel_rows(panel);
                 rows.start - block_rows.start..rows.end - block_rows.start
             };
-            pack::pack_panels(isa, a, block.clone().map(in_block), &mut scratch.a);
+            pack::pack_panels(isa, a, block.clone().map(in_block), precision, &mut scratch.a);
             for first in (0..columns).step_by(COLUMNS) {
                 let j = first..columns.min(first + COLUMNS);
                 for panel in block.clone() {
-                    let a = &scratch.a.values()[in_block(panel).start * k.len()..];
-                    let b = &units[j.start / UNIT * unit_step..];
-                    panel_product(isa, &mut c, panel_rows(panel), j.clone(), a, b, k.len(), unit_step, accumulate);
+                    let rows = panel_rows(panel);
+                    let factors = Factors {
+                        a: &scratch.a.values()[in_block(panel).start * steps..],
+                        b: &units[j.start / UNIT * unit_step..],
+                        unit_step,
+                        steps,
+                    };
+                    let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
+                    panel_product(isa, &mut c, rows, j.clone(), &factors, accumulate, finish);
                 }
             }
         }
     }
 }
 
+/// What a panel of C is the product of.
+struct Factors<'a> {
+    /// A panel of A.
+    a: &'a [f32],
+    /// The units of B.
+    b: &'a [f32],
+    /// Values from one unit of B to the next.
+    unit_step: usize,
+    /// Packed steps of k.
+    steps: usize,
+}
+
 /// One packed panel of A times some units of B, into the `rows` and `columns` of C, tile by tile.
-#[expect(clippy::too_many_arguments, reason = "one inner loop of `product`, named")]
 fn panel_product(
     isa: Isa,
     c: &mut MatrixMut<'_>,
     rows: Range<usize>,
     columns: Range<usize>,
-    a: &[f32],
-    b: &[f32],
-    depth: usize,
-    unit_step: usize,
+    factors: &Factors<'_>,
     accumulate: bool,
+    mut finish: Option<&mut Finish<'_>>,
 ) {
+    let &Factors { a, b, unit_step, steps } = factors;
+    let c_stride = c.row_stride();
     let mut start = columns.start;
     while start < columns.end {
         let units = tile::units(isa, rows.len(), (columns.end - start).div_ceil(UNIT));
-        let columns_here = (columns.end - start).min(units * UNIT);
+        let here = start..columns.end.min(start + units * UNIT);
         let b = &b[(start - columns.start) / UNIT * unit_step..];
-        let c_stride = c.row_stride();
-        let c = c.block_mut(rows.clone(), start..start + columns_here);
-        Tile { depth, a, b, unit_step, c, c_stride, columns: columns_here, accumulate }.run(isa, rows.len(), units);
-        start += columns_here;
+        let c = c.block_mut(rows.clone(), here.clone());
+        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), accumulate }.run(
+            isa,
+            rows.len(),
+            units,
+        );
+        if let Some(finish) = &mut finish {
+            finish::finish(finish, c, c_stride, rows.clone(), here.clone());
+        }
+        start = here.end;
     }
 }
 
-/// `length` cut into `pieces` ranges whose lengths differ by at most one.
-fn cut(length: usize, pieces: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..pieces).map(move |index| piece(length, pieces, index))
+/// K cut into blocks of at most [`DEPTH`] steps, as even as they can be; all but the last have an even number of steps.
+fn blocks_of_depth(depth: usize) -> impl Iterator<Item = Range<usize>> {
+    let blocks = depth.div_ceil(DEPTH);
+    (0..blocks).map(move |block| {
+        let pairs = piece(depth.div_ceil(2), blocks, block);
+        2 * pairs.start..depth.min(2 * pairs.end)
+    })
 }
 
 /// The piece with this index: 64 rows in 5 panels are 12 + 13 + 13 + 13 + 13, not 4 × 14 + 8.

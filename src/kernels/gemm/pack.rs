@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::super::dispatch::Isa;
 use super::super::matrix::Matrix;
+use super::{Precision, bf16};
 
 /// Columns of a unit of B: one AVX-512 register, two AVX2 registers, one cache line.
 pub(super) const UNIT: usize = 16;
@@ -47,50 +48,67 @@ impl AlignedBuffer {
     }
 }
 
-/// Packs B: unit u holds columns 16 u .. 16 u + 16 and starts at value u · K · 16.
-pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, out: &mut AlignedBuffer) {
-    let depth = b.rows();
+/// Packs B: unit u holds columns 16 u .. 16 u + 16 and starts at value u · steps · 16.
+pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, precision: Precision, out: &mut AlignedBuffer) {
+    let (depth, steps) = (b.rows(), precision.steps(b.rows()));
     let units = b.columns().div_ceil(UNIT);
-    let out = out.at_least(units * depth * UNIT);
+    let out = out.at_least(units * steps * UNIT);
     if depth == 0 {
         return;
     }
+    let out = &mut out[..units * steps * UNIT];
     if b.column_stride() == 1 {
-        return pack_rows_across(b, out);
+        pack_rows_across(b, steps, out);
+    } else {
+        for (unit, out) in out.chunks_exact_mut(steps * UNIT).enumerate() {
+            let columns = unit * UNIT..b.columns().min((unit + 1) * UNIT);
+            pack_lanes(isa, b.column_range(columns).t(), UNIT, out);
+        }
     }
-    for (unit, out) in out.chunks_exact_mut(depth * UNIT).take(units).enumerate() {
-        let columns = unit * UNIT..b.columns().min((unit + 1) * UNIT);
-        pack_lanes(isa, b.column_range(columns).t(), UNIT, out);
+    for out in out.chunks_exact_mut(steps * UNIT) {
+        out[depth * UNIT..].fill(0.0);
+    }
+    match precision {
+        Precision::F32 => {}
+        Precision::Bf16 => bf16::round_pairs(out, UNIT),
     }
 }
 
-/// Packs A: panel after panel, each K × its own number of rows.
+/// Packs A: panel after panel, each steps × its own number of rows.
 pub(super) fn pack_panels(
     isa: Isa,
     a: Matrix<'_>,
     panels: impl Iterator<Item = Range<usize>>,
+    precision: Precision,
     out: &mut AlignedBuffer,
 ) {
-    let out = out.at_least(a.rows() * a.columns() + SPILL);
+    let (depth, steps) = (a.columns(), precision.steps(a.columns()));
+    let out = out.at_least(a.rows() * steps + SPILL);
     for rows in panels {
-        let out = &mut out[rows.start * a.columns()..];
-        pack_lanes(isa, a.row_range(rows.clone()), rows.len(), out);
+        let step = rows.len();
+        let out = &mut out[rows.start * steps..];
+        pack_lanes(isa, a.row_range(rows), step, out);
+        let out = &mut out[..steps * step];
+        out[depth * step..].fill(0.0);
+        match precision {
+            Precision::F32 => {}
+            Precision::Bf16 => bf16::round_pairs(out, step),
+        }
     }
 }
 
 /// Values that packing may write after the last one it means to; they are overwritten by what is packed next.
 const SPILL: usize = 16;
 
-/// B with contiguous rows: each row is read once, in order, and dealt to the units.
-fn pack_rows_across(b: Matrix<'_>, out: &mut [f32]) {
-    let depth = b.rows();
-    for k in 0..depth {
+/// B with contiguous rows: each row is read once, in order, and dealt to the units, `steps` steps of k apart.
+fn pack_rows_across(b: Matrix<'_>, steps: usize, out: &mut [f32]) {
+    for k in 0..b.rows() {
         let (full, rest) = b.row(k).as_chunks::<UNIT>();
         for (unit, values) in full.iter().enumerate() {
-            out[(unit * depth + k) * UNIT..][..UNIT].copy_from_slice(values);
+            out[(unit * steps + k) * UNIT..][..UNIT].copy_from_slice(values);
         }
         if let Some(&last) = rest.last() {
-            let out = &mut out[(full.len() * depth + k) * UNIT..][..UNIT];
+            let out = &mut out[(full.len() * steps + k) * UNIT..][..UNIT];
             out.fill(last);
             out[..rest.len()].copy_from_slice(rest);
         }

@@ -5,7 +5,7 @@
 //! threads. Sums over rows (biases) are different: they are taken block by block of [`BLOCK`] rows, then over blocks, and
 //! blocks never follow the number of threads.
 
-use crate::kernels::{self, GemmScratch, Matrix, MatrixMut};
+use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, Precision};
 use crate::model::Threads;
 
 /// Rows worked on at a time, so that what one kernel writes the next one reads from the cache.
@@ -61,7 +61,15 @@ impl<'a> Crew<'a> {
         self.threads.for_each(pieces, |(index, (gradient, scratch))| {
             let rows = gradient.len() / width;
             let inputs = inputs.t().row_range(index * run..index * run + rows);
-            kernels::gemm(MatrixMut::new(gradient, rows, width), inputs, outputs, false, scratch);
+            kernels::gemm(
+                MatrixMut::new(gradient, rows, width),
+                inputs,
+                outputs,
+                false,
+                Precision::F32,
+                Finish::None,
+                scratch,
+            );
         });
     }
 }

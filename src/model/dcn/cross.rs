@@ -9,7 +9,7 @@
 
 use super::crew::{self, BLOCK, Crew};
 use super::parameters::{Parameters, Start};
-use crate::kernels::{self, Matrix, MatrixMut, PackedMatrix};
+use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix, Precision};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ impl FullCross {
         let width = self.width;
         let rows = x.len() / width;
         let bias = &values[self.bias.clone()];
-        self.packed.repack(Matrix::new(&values[self.weight.clone()], width, width));
+        self.packed.repack(Matrix::new(&values[self.weight.clone()], width, width), Precision::F32);
         crew::fit(&mut self.product, rows * width);
         let (packed, run) = (&self.packed, crew.run(rows) * width);
         crew.rows(rows, out.chunks_mut(run).zip(self.product.chunks_mut(run)), |lane, (out, product)| {
@@ -61,7 +61,7 @@ impl FullCross {
                 let at = (lane.first + block * BLOCK) * width..(lane.first + block * BLOCK + rows) * width;
                 let x = &x[at.clone()];
                 let target = MatrixMut::new(product, rows, width);
-                kernels::gemm_packed(target, Matrix::new(x, rows, width), packed, false, lane.scratch);
+                kernels::gemm_packed(target, Matrix::new(x, rows, width), packed, false, Finish::None, lane.scratch);
                 kernels::cross_forward(out, &x0[at], product, bias, x);
             }
         });
@@ -85,7 +85,8 @@ impl FullCross {
         let width = self.width;
         let rows = x.len() / width;
         let bias = &parameters.values[self.bias.clone()];
-        self.packed_transposed.repack(Matrix::new(&parameters.values[self.weight.clone()], width, width).t());
+        self.packed_transposed
+            .repack(Matrix::new(&parameters.values[self.weight.clone()], width, width).t(), Precision::F32);
         crew::fit(&mut self.bias_blocks, rows.div_ceil(BLOCK) * width);
         let (packed, product, run) = (&self.packed_transposed, &self.product, crew.run(rows));
         let parts = (gradient.chunks_mut(run * width).zip(gradient_x0.chunks_mut(run * width)))
@@ -99,7 +100,14 @@ impl FullCross {
                 kernels::cross_backward(gradient, &x0[at.clone()], &product[at], bias, gradient_v, gradient_x0);
                 let gradient_v = Matrix::new(gradient_v, rows, width);
                 kernels::column_sums(gradient_v, bias_sum, false);
-                kernels::gemm_packed(MatrixMut::new(gradient, rows, width), gradient_v, packed, true, lane.scratch);
+                kernels::gemm_packed(
+                    MatrixMut::new(gradient, rows, width),
+                    gradient_v,
+                    packed,
+                    true,
+                    Finish::None,
+                    lane.scratch,
+                );
             }
         });
         crew::add_blocks(&self.bias_blocks, width, &mut parameters.gradients[self.bias.clone()]);

@@ -11,7 +11,7 @@
 use super::crew::{self, BLOCK, Crew};
 use super::norm::BatchNorm;
 use super::parameters::{Parameters, Start};
-use crate::kernels::{self, Matrix, MatrixMut, PackedMatrix};
+use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix, Precision};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 
@@ -82,7 +82,7 @@ impl DeepLayer {
     pub(super) fn forward(&mut self, values: &[f32], x: &[f32], dropout: Dropout, crew: &mut Crew<'_>) {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = x.len() / inputs;
-        self.packed.repack(Matrix::new(&values[self.weight.clone()], inputs, outputs));
+        self.packed.repack(Matrix::new(&values[self.weight.clone()], inputs, outputs), Precision::F32);
         crew::fit(&mut self.activated, rows * outputs);
         let (packed, run) = (&self.packed, crew.run(rows));
         let bias = match &self.shift {
@@ -94,7 +94,7 @@ impl DeepLayer {
                 let first = lane.first + block * BLOCK;
                 let rows = out.len() / outputs;
                 let x = Matrix::new(&x[first * inputs..(first + rows) * inputs], rows, inputs);
-                kernels::gemm_packed(MatrixMut::new(out, rows, outputs), x, packed, false, lane.scratch);
+                kernels::gemm_packed(MatrixMut::new(out, rows, outputs), x, packed, false, Finish::None, lane.scratch);
                 if let Some(bias) = bias {
                     kernels::add_bias_relu(MatrixMut::new(out, rows, outputs), bias);
                     kernels::dropout(out, dropout.keep, dropout.seed, (first * outputs) as u64);
@@ -117,7 +117,8 @@ impl DeepLayer {
     ) {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = x.len() / inputs;
-        self.packed_transposed.repack(Matrix::new(&parameters.values[self.weight.clone()], inputs, outputs).t());
+        self.packed_transposed
+            .repack(Matrix::new(&parameters.values[self.weight.clone()], inputs, outputs).t(), Precision::F32);
         crew::fit(&mut self.bias_blocks, rows.div_ceil(BLOCK) * outputs);
         let run = crew.run(rows);
         let activated = &self.activated;
@@ -139,7 +140,14 @@ impl DeepLayer {
                 let rows = gradient.len() / outputs;
                 let gradient = Matrix::new(gradient, rows, outputs);
                 kernels::column_sums(gradient, bias_sum, false);
-                kernels::gemm_packed(MatrixMut::new(gradient_x, rows, inputs), gradient, packed, false, lane.scratch);
+                kernels::gemm_packed(
+                    MatrixMut::new(gradient_x, rows, inputs),
+                    gradient,
+                    packed,
+                    false,
+                    Finish::None,
+                    lane.scratch,
+                );
             }
         });
         if let Shift::Bias(bias) = &self.shift {

@@ -3,7 +3,7 @@
 //! Learner and frozen model run the same code on packed weights. Shapes are those of [`super::mixture`].
 
 use super::crew;
-use crate::kernels::{self, GemmScratch, Matrix, MatrixMut, PackedMatrix};
+use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision};
 use std::ops::Range;
 
 /// The weights, packed as they are (for [`Experts::forward`]) or transposed (for [`Experts::backward`]).
@@ -68,7 +68,7 @@ impl Experts {
     /// Packs `[down, core, up, gate]`; `core` has its experts on top of each other.
     pub(super) fn repack(&mut self, [down, core, up, gate]: [Matrix<'_>; 4], transposed: bool) {
         let turn = |matrix: Matrix<'_>, packed: &mut PackedMatrix| {
-            packed.repack(if transposed { matrix.t() } else { matrix });
+            packed.repack(if transposed { matrix.t() } else { matrix }, Precision::F32);
         };
         let rank = core.columns();
         self.cores.resize_with(core.rows() / rank, PackedMatrix::default);
@@ -90,11 +90,11 @@ impl Experts {
     ) {
         let (rows, experts, stacked) = (x.rows(), self.cores.len(), self.down.columns());
         let rank = stacked / experts;
-        kernels::gemm_packed(MatrixMut::new(hidden.inner, rows, stacked), x, &self.down, false, scratch);
+        kernels::gemm_packed(MatrixMut::new(hidden.inner, rows, stacked), x, &self.down, false, Finish::None, scratch);
         tanh_in_place(hidden.inner);
         self.each_core(rows, rank, hidden.inner, hidden.outer, scratch);
         tanh_in_place(hidden.outer);
-        kernels::gemm_packed(MatrixMut::new(hidden.gates, rows, experts), x, &self.gate, false, scratch);
+        kernels::gemm_packed(MatrixMut::new(hidden.gates, rows, experts), x, &self.gate, false, Finish::None, scratch);
         for gates in hidden.gates.chunks_exact_mut(experts) {
             softmax(gates);
         }
@@ -106,7 +106,7 @@ impl Experts {
             }
         }
         let mixed = Matrix::new(hidden.mixed, rows, stacked);
-        kernels::gemm_packed(MatrixMut::new(product, rows, x.columns()), mixed, &self.up, false, scratch);
+        kernels::gemm_packed(MatrixMut::new(product, rows, x.columns()), mixed, &self.up, false, Finish::None, scratch);
     }
 
     /// From ∂v (rows × D): fills `gradient` with gradients before each nonlinearity (`mixed` is scratch) and adds the part
@@ -121,7 +121,14 @@ impl Experts {
     ) {
         let (rows, experts, stacked) = (gradient_v.rows(), self.cores.len(), self.up.columns());
         let rank = stacked / experts;
-        kernels::gemm_packed(MatrixMut::new(gradient.mixed, rows, stacked), gradient_v, &self.up, false, scratch);
+        kernels::gemm_packed(
+            MatrixMut::new(gradient.mixed, rows, stacked),
+            gradient_v,
+            &self.up,
+            false,
+            Finish::None,
+            scratch,
+        );
         let parts = (gradient.outer.chunks_exact_mut(rank).zip(gradient.mixed.chunks_exact(rank)))
             .zip(hidden.outer.chunks_exact(rank))
             .zip(gradient.gates.iter_mut().zip(hidden.gates));
@@ -140,8 +147,15 @@ impl Experts {
             *gradient *= 1.0 - inner * inner;
         }
         let inner = Matrix::new(gradient.inner, rows, stacked);
-        kernels::gemm_packed(gradient_x.reborrow(), inner, &self.down, true, scratch);
-        kernels::gemm_packed(gradient_x, Matrix::new(gradient.gates, rows, experts), &self.gate, true, scratch);
+        kernels::gemm_packed(gradient_x.reborrow(), inner, &self.down, true, Finish::None, scratch);
+        kernels::gemm_packed(
+            gradient_x,
+            Matrix::new(gradient.gates, rows, experts),
+            &self.gate,
+            true,
+            Finish::None,
+            scratch,
+        );
     }
 
     /// Columns of each expert times its core.
@@ -151,7 +165,7 @@ impl Experts {
         for (expert, core) in self.cores.iter().enumerate() {
             let columns = expert * rank..(expert + 1) * rank;
             let target = MatrixMut::with_row_stride(&mut to[columns.start..], rows, rank, stacked);
-            kernels::gemm_packed(target, from.column_range(columns), core, false, scratch);
+            kernels::gemm_packed(target, from.column_range(columns), core, false, Finish::None, scratch);
         }
     }
 }

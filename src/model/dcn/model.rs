@@ -11,7 +11,7 @@ use super::narrow::Narrow;
 use super::network::HeadReads;
 use super::wide;
 use crate::error::{Error, Result};
-use crate::kernels::{self, GemmScratch, Matrix, MatrixMut, PackedMatrix};
+use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision};
 use crate::model::{Layout, Predict, Slots};
 use std::sync::Arc;
 
@@ -166,7 +166,7 @@ impl DcnModel {
             match weights {
                 Cross::Full(weight) => {
                     let target = MatrixMut::new(product, rows, width);
-                    kernels::gemm_packed(target, Matrix::new(from, rows, width), weight, false, gemm);
+                    kernels::gemm_packed(target, Matrix::new(from, rows, width), weight, false, Finish::None, gemm);
                 }
                 Cross::Mixture(experts) => {
                     let settings = self.config.settings();
@@ -183,7 +183,7 @@ impl DcnModel {
         for (weight, bias) in &self.deep {
             deep_next.resize(rows * weight.columns(), 0.0);
             let target = MatrixMut::new(deep_next, rows, weight.columns());
-            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, gemm);
+            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, Finish::None, gemm);
             kernels::add_bias_relu(MatrixMut::new(deep_next, rows, weight.columns()), (**bias).as_ref());
             std::mem::swap(deep, deep_next);
             from = deep;
@@ -221,7 +221,7 @@ impl std::fmt::Debug for DcnModel {
 }
 
 fn pack(values: &Values, rows: usize, columns: usize) -> PackedMatrix {
-    PackedMatrix::pack(Matrix::new((**values).as_ref(), rows, columns))
+    PackedMatrix::pack(Matrix::new((**values).as_ref(), rows, columns), Precision::F32)
 }
 
 fn refuse(tensor: &str, message: &str) -> Error {

@@ -1,9 +1,12 @@
 //! The product: every element is the chain of the definition, bit for bit, however the work is cut.
 
+mod bf16;
+mod finish;
+
 use proptest::prelude::*;
 
 use super::super::reference;
-use super::super::{GemmScratch, Matrix, MatrixMut, PackedMatrix, gemm, gemm_packed};
+use super::super::{Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision, gemm, gemm_packed};
 use super::{bits, numbers, on_every_isa};
 
 /// Rows, K, columns. Around tiles of 4, 6 and 14 rows, units of 16, blocks of 320 and 112.
@@ -74,6 +77,11 @@ impl Case {
     }
 }
 
+/// The product alone: in f32, and nothing after it.
+fn plain(c: MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, accumulate: bool, scratch: &mut GemmScratch) {
+    gemm(c, a, b, accumulate, Precision::F32, Finish::None, scratch);
+}
+
 #[test]
 fn every_element_is_the_chain_of_the_definition() {
     on_every_isa(|| {
@@ -85,12 +93,12 @@ fn every_element_is_the_chain_of_the_definition() {
                     let (a, b) = (case.a(a_transposed), case.b(b_transposed));
                     let expected = bits(&case.expected(a, b, accumulate));
                     let mut c = case.c.clone();
-                    gemm(MatrixMut::new(&mut c[1..], case.rows, case.columns), a, b, accumulate, &mut scratch);
+                    plain(MatrixMut::new(&mut c[1..], case.rows, case.columns), a, b, accumulate, &mut scratch);
                     assert!(bits(&c[1..]) == expected, "gemm {shape:?} {a_transposed} {b_transposed} {accumulate}");
                     let mut c = case.c.clone();
-                    let packed = PackedMatrix::pack(b);
+                    let packed = PackedMatrix::pack(b, Precision::F32);
                     let out = MatrixMut::new(&mut c[1..], case.rows, case.columns);
-                    gemm_packed(out, a, &packed, accumulate, &mut scratch);
+                    gemm_packed(out, a, &packed, accumulate, Finish::None, &mut scratch);
                     assert!(bits(&c[1..]) == expected, "packed {shape:?} {a_transposed} {b_transposed} {accumulate}");
                 }
             }
@@ -105,17 +113,17 @@ fn all_rows_at_once_are_each_row_alone_and_any_split() {
         for shape in SHAPES {
             let case = Case::new(shape);
             let (a, b) = (case.a(false), case.b(false));
-            let packed = PackedMatrix::pack(b);
+            let packed = PackedMatrix::pack(b, Precision::F32);
             let (rows, columns) = (case.rows, case.columns);
             let mut whole = vec![0.0; rows * columns];
-            gemm(MatrixMut::new(&mut whole, rows, columns), a, b, false, &mut scratch);
+            plain(MatrixMut::new(&mut whole, rows, columns), a, b, false, &mut scratch);
             for pieces in [rows, 2, 3, 5] {
                 let mut split = vec![0.0; rows * columns];
                 let mut rest = MatrixMut::new(&mut split, rows, columns);
                 for piece in 0..pieces {
                     let (start, end) = (rows * piece / pieces, rows * (piece + 1) / pieces);
                     let (above, below) = rest.split_rows_at(end - start);
-                    gemm_packed(above, a.row_range(start..end), &packed, false, &mut scratch);
+                    gemm_packed(above, a.row_range(start..end), &packed, false, Finish::None, &mut scratch);
                     rest = below;
                 }
                 assert!(bits(&split) == bits(&whole), "{shape:?} in {pieces} pieces of rows");
@@ -125,7 +133,7 @@ fn all_rows_at_once_are_each_row_alone_and_any_split() {
             for (start, end) in [(0, columns / 3), (columns / 3, columns)] {
                 if rows > 0 {
                     let out = MatrixMut::with_row_stride(&mut split[start..], rows, end - start, columns);
-                    gemm(out, a, b.column_range(start..end), false, &mut scratch);
+                    plain(out, a, b.column_range(start..end), false, &mut scratch);
                 }
             }
             assert!(bits(&split) == bits(&whole), "{shape:?} in two pieces of columns");
@@ -142,7 +150,7 @@ fn rows_with_gaps_are_left_alone_between() {
         let b = Matrix::with_strides(&b, depth, columns, 2 * columns, 2);
         let mut c = vec![7.0; rows * stride];
         let out = MatrixMut::with_row_stride(&mut c, rows, columns, stride);
-        gemm(out, a, b, false, &mut GemmScratch::new());
+        plain(out, a, b, false, &mut GemmScratch::new());
         for (at, &value) in c.iter().enumerate() {
             let (i, j) = (at / stride, at % stride);
             let expected = if j < columns { reference::chain(a, b, i, j, 0.0) } else { 7.0 };
@@ -160,7 +168,7 @@ fn not_a_number_reaches_its_row_and_column_only() {
         b[7 * columns + 39] = f32::INFINITY;
         let mut c = vec![0.0; rows * columns];
         let (a, b) = (Matrix::new(&a, rows, depth), Matrix::new(&b, depth, columns));
-        gemm(MatrixMut::new(&mut c, rows, columns), a, b, false, &mut GemmScratch::new());
+        plain(MatrixMut::new(&mut c, rows, columns), a, b, false, &mut GemmScratch::new());
         for (at, value) in c.iter().enumerate() {
             let (i, j) = (at / columns, at % columns);
             match (i == 3, j == 39) {
@@ -176,11 +184,18 @@ fn not_a_number_reaches_its_row_and_column_only() {
 fn a_repacked_matrix_forgets_the_one_before() {
     on_every_isa(|| {
         let (first, second) = (Case::new((5, 50, 70)), Case::new((5, 9, 17)));
-        let mut packed = PackedMatrix::pack(first.b(false));
-        packed.repack(second.b(true));
+        let mut packed = PackedMatrix::pack(first.b(false), Precision::F32);
+        packed.repack(second.b(true), Precision::F32);
         assert_eq!((packed.rows(), packed.columns()), (9, 17));
         let mut c = vec![0.0; 5 * 17];
-        gemm_packed(MatrixMut::new(&mut c, 5, 17), second.a(false), &packed, false, &mut GemmScratch::new());
+        gemm_packed(
+            MatrixMut::new(&mut c, 5, 17),
+            second.a(false),
+            &packed,
+            false,
+            Finish::None,
+            &mut GemmScratch::new(),
+        );
         assert_eq!(bits(&c), bits(&second.expected(second.a(false), second.b(true), false)));
     });
 }
@@ -190,7 +205,7 @@ fn a_repacked_matrix_forgets_the_one_before() {
 fn shapes_that_do_not_fit_are_named() {
     let values = [0.0; 12];
     let (a, b) = (Matrix::new(&values[..6], 2, 3), Matrix::new(&values[..8], 4, 2));
-    gemm(MatrixMut::new(&mut [0.0; 4], 2, 2), a, b, false, &mut GemmScratch::new());
+    plain(MatrixMut::new(&mut [0.0; 4], 2, 2), a, b, false, &mut GemmScratch::new());
 }
 
 #[test]
@@ -208,7 +223,7 @@ proptest! {
         let case = Case::new((rows, depth, columns));
         let (a, b) = (case.a(true), case.b(false));
         let mut c = vec![0.0; rows * columns];
-        gemm(MatrixMut::new(&mut c, rows, columns), a, b, false, &mut GemmScratch::new());
+        plain(MatrixMut::new(&mut c, rows, columns), a, b, false, &mut GemmScratch::new());
         for (at, &value) in c.iter().enumerate() {
             let (exact, size) = reference::product(a, b, at / columns, at % columns);
             let bound = depth as f64 * f64::from(f32::EPSILON) / 2.0 * size;
