@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pctr::kernels::{
-    AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, Finish, FtrlRates, GemmScratch, Matrix, MatrixMut, PackedMatrix,
-    Precision, adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums, cross_forward, dot,
-    dropout, fma_burst, ftrl_logit, ftrl_update, gather_rows, gather_sum, gemm, gemm_packed, isa, log_loss_with_logits,
+    AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, Finish, FtrlRates, FtrlScratch, FtrlTask, GemmScratch, Matrix,
+    MatrixMut, PackedMatrix, Precision, adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums,
+    cross_forward, dot, dropout, fma_burst, ftrl_learn, gather_rows, gemm, gemm_packed, isa, linear_logits,
+    log_loss_with_logits,
 };
 
 criterion_group! {
@@ -127,29 +128,31 @@ fn tables(criterion: &mut Criterion) {
             )
             .collect();
         let mut pairs = vec![[0.3f32, 2.0]; table];
+        pairs.push([0.0; 2]);
         let weights = vec![0.1f32; table];
         let rates = FtrlRates { alpha: 0.05, beta: 1.0, l1: 0.1, l2: 0.1 };
-        let mut bench = |name: &str, work: &mut dyn FnMut(&[u32])| {
-            group.bench_function(BenchmarkId::new(name, format!("2^{bits}")), |bencher| {
-                bencher.iter(|| slots.chunks_exact(FIELDS).for_each(&mut *work));
+        let labels: Vec<f32> = numbers(IMPRESSIONS).iter().map(|x| f32::from(u8::from(*x > 0.5))).collect();
+        let (mut bias, mut scratch, mut logits) = ([0.0; 2], FtrlScratch::default(), vec![0.0; IMPRESSIONS]);
+        group.bench_function(BenchmarkId::new("ftrl_learn", format!("2^{bits}")), |bencher| {
+            bencher.iter(|| {
+                let (pairs, bias) = (&mut pairs[..], &mut bias);
+                let task = FtrlTask { pairs, bias, slots: &slots, labels: &labels, weights: &[], rates };
+                ftrl_learn(task, &mut scratch, &mut logits);
             });
-        };
-        bench("ftrl_logit", &mut |slots| {
-            black_box(ftrl_logit(&pairs, slots, &rates));
         });
-        bench("ftrl_logit and ftrl_update", &mut |slots| {
-            let logit = black_box(ftrl_logit(&pairs, slots, &rates));
-            ftrl_update(&mut pairs, slots, 1e-3 + 1e-9 * logit, &rates);
-        });
-        bench("gather_sum", &mut |slots| {
-            black_box(gather_sum(&weights, slots));
+        group.bench_function(BenchmarkId::new("linear_logits", format!("2^{bits}")), |bencher| {
+            bencher.iter(|| linear_logits(&weights, 0.1, &slots, &mut logits));
         });
         let mut rows = vec![0.0; FIELDS * 16];
-        bench("gather_rows of 16", &mut |slots| {
-            // The table is as large as above; its rows are 16 times fewer.
-            let folded: [u32; FIELDS] = std::array::from_fn(|at| slots[at] >> 4);
-            let folded = folded.map(|slot| slot & ((table >> 4) as u32 - 1));
-            gather_rows(&weights, 16, &folded, &mut rows);
+        group.bench_function(BenchmarkId::new("gather_rows of 16", format!("2^{bits}")), |bencher| {
+            bencher.iter(|| {
+                for slots in slots.chunks_exact(FIELDS) {
+                    // The table is as large as above; its rows are 16 times fewer.
+                    let folded: [u32; FIELDS] = std::array::from_fn(|at| slots[at] >> 4);
+                    let folded = folded.map(|slot| slot & ((table >> 4) as u32 - 1));
+                    gather_rows(&weights, 16, &folded, &mut rows);
+                }
+            });
         });
     }
     group.finish();

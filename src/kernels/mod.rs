@@ -18,6 +18,7 @@
 
 pub mod dispatch;
 mod dropout;
+mod ftrl;
 pub mod gemm;
 mod layers;
 pub mod mapped;
@@ -35,6 +36,7 @@ mod vectors;
 
 pub use dispatch::{Isa, IsaError, isa};
 pub use dropout::dropout;
+pub use ftrl::{FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights};
 pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed};
 pub use layers::{add_bias, add_bias_relu, cross_backward, cross_forward, relu_backward, scale_shift};
 pub use matrix::{Matrix, MatrixMut};
@@ -42,7 +44,5 @@ pub use norm::{batch_norm_backward, batch_norm_forward, batch_norm_statistics};
 pub use optimizers::{AdamStep, adagrad_rowwise, adam};
 pub use peak::{FLOPS_PER_BURST_ITERATION, fma_burst};
 pub use probability::{log_loss_with_logits, sigmoid, sigmoid_f64};
-pub use sparse::{
-    EMPTY_SLOT, FtrlRates, ftrl_logit, ftrl_update, ftrl_weight, gather_rows, gather_sum, prefetch, scatter_add_rows,
-};
+pub use sparse::{EMPTY_SLOT, gather_rows, linear_logits, prefetch, scatter_add_rows};
 pub use vectors::{add_assign, axpy, column_sums, dot, scale};

@@ -93,8 +93,11 @@ impl Ftrl {
         slots.iter().filter(|&&slot| slot != EMPTY_SLOT).map(|&slot| self.weight(slot as usize)).sum()
     }
 
+    /// Steps each slot that occurs once, however often it does.
     pub(super) fn update(&mut self, slots: &[u32], gradient: f64) {
-        for slot in slots.iter().filter(|&&slot| slot != EMPTY_SLOT).map(|&slot| slot as usize) {
+        let distinct: std::collections::BTreeSet<u32> =
+            slots.iter().copied().filter(|&slot| slot != EMPTY_SLOT).collect();
+        for slot in distinct.into_iter().map(|slot| slot as usize) {
             let weight = self.weight(slot);
             let sigma = ((self.n[slot] + gradient * gradient).sqrt() - self.n[slot].sqrt()) / self.alpha;
             self.z[slot] += gradient - sigma * weight;

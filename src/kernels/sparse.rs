@@ -1,81 +1,36 @@
-//! Models with a table: slots of one impression to a logit, and the update of the slots touched.
+//! Models with a table: slots of impressions to logits and rows of embeddings, and the way back.
 //!
-//! Tables are far larger than the cache, so time is spent waiting for memory. Each kernel first asks for all the lines
-//! of an impression (a hint that costs nothing when wrong), then computes. Pairs (z, n) of FTRL lie side by side, so
-//! that a slot costs one line: kept apart, an update took 24 % longer at 2²² slots and 74 % at 2²⁴.
+//! Tables are far larger than the cache, so time is spent waiting for memory. Each kernel asks for lines some rows before
+//! it needs them (a hint that costs nothing when wrong).
 
-use super::dispatch::per_isa;
 use super::vectors::assert_same;
 
 /// The slot of a value that is not there. Every kernel skips it.
 pub const EMPTY_SLOT: u32 = u32::MAX;
 
-/// Rates of FTRL-Proximal (McMahan et al. 2013, "Ad click prediction: a view from the trenches", algorithm 1).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FtrlRates {
-    /// Learning rate, above 0.
-    pub alpha: f32,
-    /// Softens the first steps of a slot, 0 or more.
-    pub beta: f32,
-    /// L1 penalty: a slot with |z| at or below it weighs 0.
-    pub l1: f32,
-    /// L2 penalty.
-    pub l2: f32,
-}
-
-/// Weight of a slot: 0 where |z| ≤ l1, else −(z − sign(z) l1) / ((beta + √n) / alpha + l2).
-#[inline(always)]
-pub fn ftrl_weight(z: f32, n: f32, rates: &FtrlRates) -> f32 {
-    let shrunk = z - rates.l1.copysign(z);
-    let weight = -shrunk / ((rates.beta + n.sqrt()) / rates.alpha + rates.l2);
-    if z.abs() <= rates.l1 { 0.0 } else { weight }
-}
-
-per_isa! {
-    /// Σ of the weights of the slots: the logit of one impression whose features all have the value 1.
-    ///
-    /// Weight i goes to lane i mod 16; the lanes are added in halves. Empty slots add nothing.
-    ///
-    /// # Panics
-    /// When a slot is outside the table.
-    pub fn ftrl_logit(pairs: &[[f32; 2]], slots: &[u32], rates: &FtrlRates) -> f32 = ftrl_logit_body
-}
-
-/// One FTRL-Proximal step on every slot of an impression, with `gradient` = p − y (times the weight of the row).
+/// bias + Σ of `weights` at the slots of each row (`logits.len()` rows of equal width): logits of a frozen linear model.
 ///
-/// For each slot in order: σ = (√(n + g²) − √n) / alpha; z += g − σ w; n += g². A slot that occurs twice is stepped twice.
+/// Position i of a row is added to lane i mod 4, in order, and then the lanes as (0 + 1) + (2 + 3): the bits of a row
+/// depend on that row alone.
 ///
 /// # Panics
-/// When a slot is outside the table.
-pub fn ftrl_update(pairs: &mut [[f32; 2]], slots: &[u32], gradient: f32, rates: &FtrlRates) {
-    let square = gradient * gradient;
-    for &slot in slots {
-        if slot == EMPTY_SLOT {
-            continue;
+/// When a slot is outside the table, or `slots` is not a whole number of rows.
+pub fn linear_logits(weights: &[f32], bias: f32, slots: &[u32], logits: &mut [f32]) {
+    let width = slots.len() / logits.len().max(1);
+    assert_same("linear_logits", slots.len(), logits.len() * width);
+    let weight = |slot: u32| if slot == EMPTY_SLOT { 0.0 } else { weights[slot as usize] };
+    for (row, logit) in logits.iter_mut().enumerate() {
+        if let Some(ahead) = slots.get((row + ROWS_AHEAD) * width..(row + ROWS_AHEAD + 1) * width) {
+            ahead.iter().for_each(|&slot| prefetch(weights, slot as usize));
         }
-        let pair = &mut pairs[slot as usize];
-        let [z, n] = *pair;
-        let grown = n + square;
-        let sigma = (grown.sqrt() - n.sqrt()) / rates.alpha;
-        *pair = [z + (gradient - sigma * ftrl_weight(z, n, rates)), grown];
-    }
-}
-
-/// Σ of `weights` at `slots`: the logit of a frozen linear model. Added one by one in the order of the slots.
-///
-/// # Panics
-/// When a slot is outside the table.
-pub fn gather_sum(weights: &[f32], slots: &[u32]) -> f32 {
-    for &slot in slots {
-        prefetch(weights, slot as usize);
-    }
-    let mut sum = 0.0;
-    for &slot in slots {
-        if slot != EMPTY_SLOT {
-            sum += weights[slot as usize];
+        let (fours, rest) = slots[row * width..(row + 1) * width].as_chunks::<4>();
+        let mut lanes = [0.0f32; 4];
+        for four in fours {
+            lanes.iter_mut().zip(four).for_each(|(lane, &slot)| *lane += weight(slot));
         }
+        lanes.iter_mut().zip(rest).for_each(|(lane, &slot)| *lane += weight(slot));
+        *logit = bias + ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
     }
-    sum
 }
 
 /// Rows of an embedding table, `dim` values each, one after another into `out` (slots × dim). An empty slot gives zeros.
@@ -144,33 +99,4 @@ fn prefetch_row(table: &[f32], dim: usize, slot: u32) {
             prefetch(table, slot as usize * dim + value);
         }
     }
-}
-
-#[inline(always)]
-fn ftrl_logit_body(pairs: &[[f32; 2]], slots: &[u32], rates: &FtrlRates) -> f32 {
-    for &slot in slots {
-        prefetch(pairs, slot as usize);
-    }
-    let mut lanes = [0.0f32; 16];
-    for slots in slots.chunks(16) {
-        // z = n = 0 weighs 0 where l1 ≥ 0, so an empty slot needs no branch below.
-        let mut z = [0.0f32; 16];
-        let mut n = [0.0f32; 16];
-        for (lane, &slot) in slots.iter().enumerate() {
-            if slot != EMPTY_SLOT {
-                [z[lane], n[lane]] = pairs[slot as usize];
-            }
-        }
-        for lane in 0..16 {
-            lanes[lane] += ftrl_weight(z[lane], n[lane], rates);
-        }
-    }
-    let mut half = 8;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }

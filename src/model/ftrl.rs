@@ -9,14 +9,17 @@
 //! σ   = (√(n_i + g²) − √n_i) / alpha;   z_i += g − σ w_i;   n_i += g²
 //! ```
 //!
-//! The bias is one more slot at the end of the table. The steps of one row depend on the row before, so one thread learns
-//! whatever is lent; that makes the bits the same at any number of threads.
+//! The bias is a slot of every row. The steps of one row depend on the row before, so one thread learns whatever is lent;
+//! that makes the bits the same at any number of threads. Another thread can only read ahead.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Learn, Predict, Slots, Threads};
 use crate::error::{Error, Result};
-use crate::kernels::{FtrlRates, ftrl_logit, ftrl_update, ftrl_weight, gather_sum, log_loss_with_logits};
+use crate::kernels::mapped::PairTable;
+use crate::kernels::{
+    FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights, linear_logits, log_loss_with_logits,
+};
 
 /// Settings of [`FtrlLearner`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -67,20 +70,31 @@ impl FtrlConfig {
     }
 }
 
-/// A linear model while it learns: (z, n) of each slot, the bias last.
-#[derive(Debug, Clone)]
+/// A linear model while it learns: (z, n) of each slot and of the bias.
+#[derive(Debug)]
 pub struct FtrlLearner {
-    pairs: Vec<[f32; 2]>,
-    bias: u32,
+    /// One pair more than slots, for the kernel.
+    table: PairTable,
+    table_rows: usize,
+    bias: [f32; 2],
     rates: FtrlRates,
-    slots: Vec<u32>,
+    scratch: FtrlScratch,
+    logits: Vec<f32>,
+    gradients: Vec<f32>,
 }
 
 impl FtrlLearner {
     /// A learner of `table_rows` slots, all weights 0.
     pub fn new(config: &FtrlConfig, table_rows: usize) -> Self {
-        let bias = u32::try_from(table_rows).expect("a layout has fewer than 2^32 slots");
-        FtrlLearner { pairs: vec![[0.0; 2]; table_rows + 1], bias, rates: config.rates(), slots: Vec::new() }
+        FtrlLearner {
+            table: PairTable::zeroed(table_rows + 1),
+            table_rows,
+            bias: [0.0; 2],
+            rates: config.rates(),
+            scratch: FtrlScratch::default(),
+            logits: Vec::new(),
+            gradients: Vec::new(),
+        }
     }
 }
 
@@ -89,26 +103,26 @@ impl Learn for FtrlLearner {
 
     /// `rate` is not used: alpha is part of what every z means, so it cannot change on the way.
     fn learn(&mut self, batch: &Batch<'_>, _rate: f32, _threads: Threads<'_>) -> f64 {
-        let rates = self.rates;
-        let mut loss = 0.0;
-        let mut gradient = [0.0];
-        for (row, label) in batch.labels.iter().enumerate() {
-            self.slots.clear();
-            self.slots.extend_from_slice(batch.slots.row(row));
-            self.slots.push(self.bias);
-            let logit = ftrl_logit(&self.pairs, &self.slots, &rates);
-            let weight = batch.weights.map_or(&[][..], |weights| &weights[row..=row]);
-            loss += log_loss_with_logits(&[logit], &[*label], weight, &mut gradient);
-            ftrl_update(&mut self.pairs, &self.slots, gradient[0], &rates);
-        }
-        loss
+        let (labels, weights) = (batch.labels, batch.weights.unwrap_or(&[]));
+        self.logits.resize(labels.len(), 0.0);
+        self.gradients.resize(labels.len(), 0.0);
+        let task = FtrlTask {
+            pairs: self.table.pairs_mut(),
+            bias: &mut self.bias,
+            slots: batch.slots.values(),
+            labels,
+            weights,
+            rates: self.rates,
+        };
+        ftrl_learn(task, &mut self.scratch, &mut self.logits);
+        // Each logit is from before its row was learned from; the gradients have been used already.
+        log_loss_with_logits(&self.logits, labels, weights, &mut self.gradients)
     }
 
     fn freeze(&self) -> FtrlModel {
-        let weight = |pair: &[f32; 2]| ftrl_weight(pair[0], pair[1], &self.rates);
-        let mut weights: Vec<f32> = self.pairs.iter().map(weight).collect();
-        let bias = weights.pop().expect("the bias is always there");
-        FtrlModel { weights, bias }
+        let mut weights = vec![0.0; self.table_rows];
+        ftrl_weights(&self.table.pairs()[..self.table_rows], &self.rates, &mut weights);
+        FtrlModel { weights, bias: ftrl_weight(self.bias[0], self.bias[1], &self.rates) }
     }
 }
 
@@ -126,9 +140,7 @@ impl Predict for FtrlModel {
 
     fn predict(&self, slots: Slots<'_>, _scratch: &mut (), logits: &mut [f32]) {
         assert_eq!(slots.rows(), logits.len(), "one logit a row");
-        for (row, logit) in logits.iter_mut().enumerate() {
-            *logit = self.bias + gather_sum(&self.weights, slots.row(row));
-        }
+        linear_logits(&self.weights, self.bias, slots.values(), logits);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One suite, run on every instruction set of this machine, against `reference` and against each other's bits.
 
+mod ftrl;
 mod gemm;
 mod layers;
 mod sparse;
