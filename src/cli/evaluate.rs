@@ -35,10 +35,11 @@ impl EvaluateArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let bundle = Bundle::open(&self.bundle)?;
         let pool = pool(self.threads)?;
-        let opening =
-            Opening { schema: &bundle.schema, encoder: Some(&bundle.encoder), max_bad_rows: self.max_bad_rows };
+        let threads = Threads::of(&pool);
+        let (schema, encoder) = (&bundle.schema, Some(&bundle.encoder));
+        let opening = Opening { schema, encoder, max_bad_rows: self.max_bad_rows, threads };
         let rows = rows::open(context, &self.file, &opening)?;
-        let evaluation = evaluate_view(&bundle, &rows.dataset.view(), Threads::of(&pool), &context.interrupt)?
+        let evaluation = evaluate_view(&bundle, &rows.dataset.view(), threads, &context.interrupt)?
             .ok_or_else(|| Error::data(rows::shown(&self.file), "expected rows of some weight, got none"))?;
         if self.json {
             let json = serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Bug(error.to_string()))?;

@@ -50,7 +50,10 @@ impl ExperimentArgs {
         let options = RunOptions { out: out.clone(), resume: self.resume, command: self.command(&out) };
         let mut shown = Shown { context, bar: ProgressBar::hidden(), of: 0 };
         if self.dry_run {
-            let plan = experiment::plan(&recipe, &options, &mut |event| shown.show(event), &context.interrupt)?;
+            let pool = pool(recipe.threads)?;
+            let threads = Threads::of(&pool);
+            let mut on_event = |event: Event<'_>| shown.show(event);
+            let plan = experiment::plan(&recipe, &options, threads, &mut on_event, &context.interrupt)?;
             shown.bar.finish_and_clear();
             return print(&if self.json { json(&plan)? } else { plan_text(&plan) });
         }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::rows::{self, prepare_with_bar};
-use super::{Context, print, schema};
+use super::{Context, pool, print, schema};
 use crate::error::{Error, Result};
 use crate::learn::dataset::{Dataset, Manifest};
 use crate::learn::prepare::PrepareOptions;
 use crate::learn::source::{Input, MAX_BAD_ROWS};
+use crate::model::Threads;
 use crate::model::bundle::Bundle;
 use crate::model::features::Encoder;
 
@@ -29,6 +30,9 @@ pub(crate) struct PrepareArgs {
     /// Share of bad rows that is borne, 0 to 1.
     #[arg(long, default_value_t = MAX_BAD_ROWS)]
     max_bad_rows: f64,
+    /// Threads; 0 takes one for each core. The same bytes are written by any number.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
     /// Print the manifest as JSON.
     #[arg(long)]
     json: bool,
@@ -38,9 +42,10 @@ impl PrepareArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let schema = schema(&self.schema)?;
         let encoder = self.encoder.as_deref().map(encoder_of).transpose()?;
+        let pool = pool(self.threads)?;
         let inputs: Vec<Input> = self.files.iter().map(Input::new).collect();
         let options = PrepareOptions { encoder, learn_from: None, max_bad_rows: self.max_bad_rows };
-        let manifest = prepare_with_bar(context, &inputs, &schema, &self.output, options)?;
+        let manifest = prepare_with_bar(context, &inputs, &schema, &self.output, options, Threads::of(&pool))?;
         rows::note_bad_rows(context, &manifest.bad_rows);
         if self.json {
             return print(&manifest.to_json());

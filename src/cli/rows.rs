@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::learn::dataset::{self, BadRowsRecord, Dataset};
 use crate::learn::prepare::{PrepareOptions, prepare};
 use crate::learn::source::Input;
+use crate::model::Threads;
 use crate::model::features::Encoder;
 use crate::model::schema::Schema;
 
@@ -30,6 +31,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) encoder: Option<&'a Encoder>,
     /// Share of bad rows that is borne.
     pub(crate) max_bad_rows: f64,
+    /// Threads that prepare logs.
+    pub(crate) threads: Threads<'a>,
 }
 
 /// Opens a prepared folder, or prepares a log.
@@ -55,7 +58,7 @@ pub(crate) fn open(context: &Context, path: &Path, opening: &Opening<'_>) -> Res
     let target = scratch.path().join("rows");
     let options =
         PrepareOptions { encoder: opening.encoder.cloned(), learn_from: None, max_bad_rows: opening.max_bad_rows };
-    let manifest = prepare_with_bar(context, &[Input::new(path)], opening.schema, &target, options)?;
+    let manifest = prepare_with_bar(context, &[Input::new(path)], opening.schema, &target, options, opening.threads)?;
     note_bad_rows(context, &manifest.bad_rows);
     Ok(Rows { dataset: Dataset::open(&target)?, _scratch: Some(scratch) })
 }
@@ -70,14 +73,15 @@ pub(crate) fn prepare_with_bar(
     schema: &Schema,
     target: &Path,
     options: PrepareOptions,
+    threads: Threads<'_>,
 ) -> Result<dataset::Manifest> {
     let total = inputs.iter().map(Input::bytes).collect::<Result<Option<Vec<u64>>>>()?;
     let bar = progress::bar(context, "prepare", Unit::Bytes, total.map(|sizes| sizes.iter().sum()));
     let mut on_progress = |at: crate::learn::prepare::PrepareProgress| {
         bar.set_position(at.bytes);
-        bar.set_message(format!("{} rows, pass {} of {}", at.rows, at.pass, at.passes));
+        bar.set_message(format!("{} rows", at.rows));
     };
-    let manifest = prepare(inputs, schema, target, options, &mut on_progress, &context.interrupt)?;
+    let manifest = prepare(inputs, schema, target, options, threads, &mut on_progress, &context.interrupt)?;
     bar.finish_and_clear();
     Ok(manifest)
 }

@@ -63,7 +63,7 @@ impl TrainArgs {
         Settings::resolve(self.model, &table, &schema, Evidence { rows: 1_000_000, clicks: 30_000 }, "--set")?;
         let pool = pool(self.threads)?;
         let threads = Threads::of(&pool);
-        let mut opening = Opening { schema: &schema, encoder: None, max_bad_rows: self.max_bad_rows };
+        let mut opening = Opening { schema: &schema, encoder: None, max_bad_rows: self.max_bad_rows, threads };
         let rows = rows::open(context, &self.train, &opening)?;
         opening.encoder = Some(rows.dataset.encoder());
         let valid_rows = self.valid.as_ref().map(|path| rows::open(context, path, &opening)).transpose()?;

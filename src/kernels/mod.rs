@@ -32,6 +32,7 @@ mod reference;
 mod sparse;
 #[cfg(test)]
 mod tests;
+pub mod text;
 mod vectors;
 
 pub use dispatch::{Isa, IsaError, isa};

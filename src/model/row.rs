@@ -1,4 +1,6 @@
-//! One impression as it came: cells in the order of the schema's columns, and the targets read from them.
+//! Impressions as they came: cells in the order of the schema's columns, and the targets read from them.
+//!
+//! A row stands alone as a list of [`Cell`]s, or among its neighbors in a text as [`TextRows`], which are read column by column.
 
 use crate::model::features::hash::group_id;
 use crate::model::schema::{Schema, TimeFormat};
@@ -15,6 +17,116 @@ pub enum Cell<'a> {
     Number(f64),
     /// Values of a bag from a typed source (JSON).
     Values(&'a [&'a [u8]]),
+}
+
+/// Neighboring lines of a text that all have the log's columns, not yet cut into cells. No cell is quoted.
+#[derive(Debug, Clone, Copy)]
+pub struct TextRows<'a> {
+    text: &'a [u8],
+    starts: &'a [u32],
+    width: usize,
+    places: &'a [Option<usize>],
+}
+
+impl<'a> TextRows<'a> {
+    /// Rows of `width` cells in `text`. Cell k is `starts[k]..starts[k + 1] - 1`, so that there is one start more than there are
+    /// cells; for each column of the schema, `places` says which cell of a row it is, if it is in the log.
+    pub fn new(text: &'a [u8], starts: &'a [u32], width: usize, places: &'a [Option<usize>]) -> Self {
+        assert!(starts.len() % width == 1 % width, "{} cells in rows of {width}", starts.len() - 1);
+        TextRows { text, starts, width, places }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        (self.starts.len() - 1) / self.width
+    }
+
+    /// Number of columns of the schema.
+    pub fn columns(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All cells of one column of the schema; `None` when the log does not have it, so that all are missing.
+    pub fn column(&self, column: usize) -> Option<TextColumn<'a>> {
+        let place = self.places[column]?;
+        let TextRows { text, starts, width, .. } = *self;
+        Some(TextColumn { text, starts: &starts[place..], width, last: place + 1 == width })
+    }
+
+    /// One cell.
+    #[inline]
+    pub fn cell(&self, row: usize, column: usize) -> Cell<'a> {
+        self.column(column).map_or(Cell::Missing, |cells| cells.cell(row))
+    }
+}
+
+/// One column of [`TextRows`].
+#[derive(Debug, Clone, Copy)]
+pub struct TextColumn<'a> {
+    text: &'a [u8],
+    /// Starting with that of this column's first cell.
+    starts: &'a [u32],
+    width: usize,
+    /// Whether cells end at the end of a line, where a carriage return belongs to the newline.
+    last: bool,
+}
+
+impl<'a> TextColumn<'a> {
+    /// The text that cells lie in.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// Start and end of the cell in a row, in bytes of [`TextColumn::text`]; a missing one is empty.
+    #[inline]
+    pub fn bounds(&self, row: usize) -> (usize, usize) {
+        let cell = row * self.width;
+        let (start, mut end) = (self.starts[cell] as usize, self.starts[cell + 1] as usize - 1);
+        if self.last && end > start && self.text[end - 1] == b'\r' {
+            end -= 1;
+        }
+        (start, end)
+    }
+
+    /// Bytes of the cell in a row; a missing one is empty.
+    #[inline]
+    pub fn bytes(&self, row: usize) -> &'a [u8] {
+        let (start, end) = self.bounds(row);
+        &self.text[start..end]
+    }
+
+    /// The cell in a row.
+    #[inline]
+    pub fn cell(&self, row: usize) -> Cell<'a> {
+        match self.bytes(row) {
+            [] => Cell::Missing,
+            text => Cell::Text(text),
+        }
+    }
+
+    /// The number in a row's cell, when it is written as at most eight digits, perhaps behind a minus sign. Every other
+    /// cell, also a missing one, is `None`.
+    #[inline]
+    pub fn small_integer(&self, row: usize) -> Option<i32> {
+        let (mut start, end) = self.bounds(row);
+        let negative = self.text.get(start) == Some(&b'-');
+        start += usize::from(negative);
+        let length = end.wrapping_sub(start);
+        if length.wrapping_sub(1) >= 8 {
+            return None;
+        }
+        let digits = u64::from_le_bytes(*self.text.get(start..)?.first_chunk()?);
+        // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
+        let digits = (digits ^ 0x3030_3030_3030_3030) << (64 - 8 * length);
+        if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 != 0 {
+            return None;
+        }
+        // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
+        let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+        let number = ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff) as i32;
+        Some(if negative { -number } else { number })
+    }
 }
 
 /// A cell that cannot be used: the caller adds file and line.
@@ -81,6 +193,46 @@ pub fn targets(schema: &Schema, cells: &[Cell<'_>]) -> Result<Targets, CellError
         Cell::Missing | Cell::Values(_) => 0,
     });
     Ok(Targets { label, weight, time, group })
+}
+
+/// Reads the labels of `rows` into `labels`, and the other targets only where the schema has them (0 rows otherwise). A row
+/// that has no usable targets gets label 0 and is named in `refused`: [`targets`] says why.
+pub fn targets_of_rows(
+    schema: &Schema,
+    rows: &TextRows<'_>,
+    labels: &mut Vec<u8>,
+    mut other: impl FnMut(Targets),
+    refused: &mut Vec<usize>,
+) {
+    let columns = [schema.weight, schema.time.map(|(column, _)| column), schema.group];
+    if columns.iter().any(Option::is_some) {
+        let mut cells = vec![Cell::Missing; schema.columns.len()];
+        for row in 0..rows.rows() {
+            for column in columns.into_iter().flatten().chain([schema.label]) {
+                cells[column] = rows.cell(row, column);
+            }
+            let targets = targets(schema, &cells).unwrap_or_else(|_| {
+                refused.push(row);
+                Targets { label: 0, weight: 0.0, time: 0, group: 0 }
+            });
+            labels.push(targets.label);
+            other(targets);
+        }
+        return;
+    }
+    let column = rows.column(schema.label);
+    labels.extend((0..rows.rows()).map(|row| match column.map_or(&[][..], |column| column.bytes(row)) {
+        b"0" => 0,
+        b"1" => 1,
+        text => match number(Cell::Text(text)) {
+            Some(0.0) => 0,
+            Some(1.0) => 1,
+            _ => {
+                refused.push(row);
+                0
+            }
+        },
+    }));
 }
 
 /// A finite number in a cell; `None` when it is missing or no finite number.
@@ -152,6 +304,30 @@ mod tests {
         assert_eq!(time_of(TimeFormat::Yymmddhh, Cell::Text(b"14102100")), Some(1_413_849_600));
         assert_eq!(time_of(TimeFormat::Yymmddhh, Cell::Text(b"14132100")), None);
         assert_eq!(time_of(TimeFormat::Milliseconds, Cell::Text(b"1500")), Some(1));
+    }
+
+    #[test]
+    fn small_integers_are_the_numbers_they_spell() {
+        let cells = [
+            "0", "7", "-1", "10", "123", "-4567", "99999", "123456", "7654321", "99999999", "-99999999", "00000012", "-0", "",
+            "-", "--1", "+1", "1.5", "1e3", "123456789", "0000000001", " 1", "1 ", "1-", "/", ":", "12:4", "\u{fa}", "x", "1\0",
+        ];
+        let text = cells.map(|cell| format!("{cell},0\r\n")).concat();
+        let mut starts = vec![0];
+        starts.extend(text.bytes().enumerate().filter(|(_, byte)| b",\n".contains(byte)).map(|(at, _)| at as u32 + 1));
+        let rows = TextRows::new(text.as_bytes(), &starts, 2, &[Some(0), Some(1), None]);
+        let column = rows.column(0).unwrap();
+        assert_eq!((rows.rows(), rows.cell(0, 2), rows.cell(3, 1)), (cells.len(), Cell::Missing, Cell::Text(b"0")));
+        for (row, cell) in cells.iter().enumerate() {
+            let general = number(column.cell(row));
+            match column.small_integer(row) {
+                Some(integer) => assert_eq!(Some(f64::from(integer)), general, "{cell:?}"),
+                None => assert!(row > 12 || row + 5 > cells.len(), "{cell:?} is small"),
+            }
+        }
+        // The last cells of a text have no eight bytes behind their start.
+        let end = TextRows::new(b"12,34", &[0, 3, 6], 2, &[Some(0), Some(1)]);
+        assert_eq!((end.cell(0, 1), end.column(1).unwrap().small_integer(0)), (Cell::Text(b"34"), None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod ftrl;
 mod gemm;
 mod layers;
 mod sparse;
+mod text;
 mod vectors;
 
 use super::dispatch::with_isa;

@@ -13,6 +13,7 @@
 //!
 //! Memory: nothing but the pages the system caches.
 
+mod encoded;
 mod manifest;
 mod part;
 mod view;
@@ -21,9 +22,10 @@ mod writer;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use encoded::EncodedRows;
 pub use manifest::{BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord};
 pub use view::{BatchBuffer, Batches, Order, View};
-pub use writer::{DatasetWriter, EncodedRows};
+pub use writer::DatasetWriter;
 
 use crate::error::{Error, Result};
 use crate::model::codec;

@@ -17,12 +17,17 @@ pub(crate) fn write(folder: &Path, schema: &str, rows: usize, time: impl Fn(usiz
     let schema = Schema::parse(schema, "t").unwrap();
     let encoder = EncoderBuilder::new(&schema).finish();
     let mut writer = DatasetWriter::new(folder, &schema, &encoder);
+    let mut encoded = EncodedRows::new(&schema);
     for row in 0..rows {
         let encode = |codes: &mut [u32]| {
             codes[0] = row as u32 + 1;
             Ok::<(), ()>(())
         };
-        writer.push(targets_of(row, time(row)), encode).unwrap().unwrap();
+        encoded.push(targets_of(row, time(row)), encode).unwrap();
+        if row % 1_000 == 999 || row + 1 == rows {
+            writer.append(&encoded).unwrap();
+            encoded.clear();
+        }
     }
     writer.finish(Vec::new(), None, BadRowsRecord::default()).unwrap()
 }
@@ -103,13 +108,34 @@ fn rows_that_cannot_be_encoded_leave_no_trace() {
     let encoder = EncoderBuilder::new(&schema).finish();
     let folder = tempfile::tempdir().unwrap();
     let mut writer = DatasetWriter::new(folder.path(), &schema, &encoder);
-    assert_eq!(writer.push(targets_of(0, 0), |_| Err("no")).unwrap(), Err("no"));
+    let mut rows = EncodedRows::new(&schema);
+    assert_eq!(rows.push(targets_of(0, 0), |_| Err("no")), Err("no"));
     let cells = [Cell::Text(b"1"), Cell::Missing, Cell::Missing, Cell::Missing, Cell::Text(b"x"), Cell::Text(b"p|q")];
-    writer.push(targets_of(0, 0), |codes| encoder.encode(&cells, codes)).unwrap().unwrap();
+    rows.push(targets_of(0, 0), |codes| encoder.encode(&cells, codes)).unwrap();
+    writer.append(&rows).unwrap();
     writer.finish(Vec::new(), None, BadRowsRecord::default()).unwrap();
     let dataset = Dataset::open(folder.path()).unwrap();
     assert_eq!(dataset.rows(), 1);
     assert!(dataset.codes(0).iter().all(|code| *code != 0));
+}
+
+#[test]
+fn rows_are_taken_out() {
+    let schema = Schema::parse(SCHEMA, "t").unwrap();
+    for removed in [vec![], vec![0], vec![9], vec![0, 1, 2], vec![3, 5, 9], (0..10).collect()] {
+        let mut rows = EncodedRows::new(&schema);
+        let fill = |row: usize| move |codes: &mut [u32]| Ok::<(), ()>(codes.fill(row as u32));
+        for row in 0..10 {
+            rows.push(targets_of(row, row as i64), fill(row)).unwrap();
+        }
+        rows.remove(&removed);
+        let kept: Vec<usize> = (0..10).filter(|row| !removed.contains(row)).collect();
+        assert_eq!(rows.rows(), kept.len());
+        assert!(rows.codes.chunks(3).zip(&kept).all(|(codes, row)| codes == [*row as u32; 3]));
+        assert!(rows.labels.iter().zip(&kept).all(|(label, row)| *label == targets_of(*row, 0).label));
+        assert_eq!(rows.times, kept.iter().map(|row| *row as i64).collect::<Vec<_>>());
+        assert_eq!(rows.weights.len() + rows.groups.len(), 2 * kept.len());
+    }
 }
 
 fn order(view: &View<'_>, batch_rows: usize, order: Order) -> Vec<usize> {

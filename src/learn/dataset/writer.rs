@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, UInt8Array, UInt32Array, UInt64Array,
 };
+use arrow_buffer::Buffer;
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -18,57 +19,16 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::manifest::{
     BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord, part_name,
 };
-use super::{BLOCK_ROWS, part};
+use super::{BLOCK_ROWS, EncodedRows, part};
 use crate::error::{Error, Result};
 use crate::learn::split::Amount;
 use crate::model::codec;
 use crate::model::features::Encoder;
 use crate::model::features::hash::{self, Fingerprint, FingerprintStream};
-use crate::model::row::Targets;
 use crate::model::schema::Schema;
 
 /// Blocks in one file: about four million rows, so that files stay easy to copy.
 const PART_BLOCKS: usize = 64;
-
-/// Encoded rows with their targets, column by column.
-#[derive(Debug, Default)]
-pub struct EncodedRows {
-    codes: Vec<u32>,
-    labels: Vec<u8>,
-    weights: Vec<f32>,
-    times: Vec<i64>,
-    groups: Vec<u64>,
-}
-
-impl EncodedRows {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Adds the row whose codes `encode` writes into `width` places; a row that cannot be encoded is not added.
-    ///
-    /// # Errors
-    /// Those of `encode`.
-    pub fn push<E>(
-        &mut self,
-        width: usize,
-        targets: Targets,
-        encode: impl FnOnce(&mut [u32]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let before = self.codes.len();
-        self.codes.resize(before + width, 0);
-        if let Err(error) = encode(&mut self.codes[before..]) {
-            self.codes.truncate(before);
-            return Err(error);
-        }
-        self.labels.push(targets.label);
-        self.weights.push(targets.weight);
-        self.times.push(targets.time);
-        self.groups.push(targets.group);
-        Ok(())
-    }
-}
 
 /// Writes a folder of prepared data.
 pub struct DatasetWriter {
@@ -102,26 +62,27 @@ impl DatasetWriter {
             columns: Arc::new(part::arrow_schema(schema, encoder.width())),
             part: None,
             parts: Vec::new(),
-            pending: EncodedRows::default(),
+            pending: EncodedRows::new(schema),
             clicks: 0,
             fingerprint,
         }
     }
 
-    /// Adds one row whose codes `encode` writes; full blocks go to disk.
+    /// Adds rows, in order; full blocks go to disk.
     ///
     /// # Errors
-    /// Those of `encode` inside, when the row is not added; Io outside.
-    pub fn push<E>(
-        &mut self,
-        targets: Targets,
-        encode: impl FnOnce(&mut [u32]) -> Result<(), E>,
-    ) -> Result<Result<(), E>> {
-        let pushed = self.pending.push(self.encoder.width(), targets, encode);
-        if pushed.is_ok() && self.pending.rows() == BLOCK_ROWS {
-            self.write_block()?;
+    /// Io when a block cannot be written.
+    pub fn append(&mut self, rows: &EncodedRows) -> Result<()> {
+        let mut start = 0;
+        while start < rows.rows() {
+            let end = rows.rows().min(start + BLOCK_ROWS - self.pending.rows());
+            self.pending.append(rows, start..end);
+            start = end;
+            if self.pending.rows() == BLOCK_ROWS {
+                self.write_block()?;
+            }
         }
-        Ok(pushed)
+        Ok(())
     }
 
     /// Rows added so far.
@@ -131,8 +92,7 @@ impl DatasetWriter {
     }
 
     fn write_block(&mut self) -> Result<()> {
-        let block = std::mem::take(&mut self.pending);
-        self.pending.codes.reserve_exact(block.codes.len());
+        let block = std::mem::replace(&mut self.pending, EncodedRows::new(&self.schema));
         self.clicks += block.labels.iter().map(|label| *label as u64).sum::<u64>();
         self.observe(&block);
 
@@ -150,8 +110,13 @@ impl DatasetWriter {
         };
         part.rows += block.labels.len() as u64;
         part.blocks += 1;
-        let batch = record_batch(&self.columns, &self.schema, self.encoder.width(), block);
+        let (batch, codes) = record_batch(&self.columns, &self.schema, self.encoder.width(), block);
         part.writer.write(&batch).map_err(|error| write_error(&part.path, error))?;
+        // The codes are most of a block: the next one gets their memory.
+        drop(batch);
+        if let Ok(codes) = codes.into_vec() {
+            self.pending.reuse(codes);
+        }
         if part.blocks == PART_BLOCKS {
             self.finish_part()?;
         }
@@ -221,7 +186,8 @@ impl DatasetWriter {
     }
 }
 
-fn record_batch(columns: &SchemaRef, schema: &Schema, width: usize, block: EncodedRows) -> RecordBatch {
+/// A block as Arrow has it, without copying, and a handle to the memory of its codes.
+fn record_batch(columns: &SchemaRef, schema: &Schema, width: usize, block: EncodedRows) -> (RecordBatch, Buffer) {
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(block.labels))];
     if schema.weight.is_some() {
         arrays.push(Arc::new(Float32Array::from(block.weights)));
@@ -232,9 +198,10 @@ fn record_batch(columns: &SchemaRef, schema: &Schema, width: usize, block: Encod
     if schema.group.is_some() {
         arrays.push(Arc::new(UInt64Array::from(block.groups)));
     }
-    let codes = Arc::new(UInt32Array::from(block.codes));
+    let memory = Buffer::from_vec(block.codes);
+    let codes = Arc::new(UInt32Array::new(memory.clone().into(), None));
     arrays.push(Arc::new(FixedSizeListArray::new(part::code_field(), width as i32, codes, None)));
-    RecordBatch::try_new(columns.clone(), arrays).expect("columns are built from the same schema")
+    (RecordBatch::try_new(columns.clone(), arrays).expect("columns are built from the same schema"), memory)
 }
 
 fn write_error(path: &Path, error: ArrowError) -> Error {

@@ -14,6 +14,7 @@ use crate::learn::dataset::{Dataset, Manifest, View};
 use crate::learn::prepare::{PrepareOptions, PrepareProgress, prepare};
 use crate::learn::source::Input;
 use crate::learn::split::{Amount, By, Split, SplitConfig};
+use crate::model::Threads;
 use crate::model::features::Encoder;
 use crate::model::features::hash::Fingerprint;
 use crate::model::schema::Schema;
@@ -40,7 +41,8 @@ enum Sets {
 pub fn open(
     recipe: &Recipe,
     folder: &Path,
-    progress: &mut dyn FnMut(PrepareProgress),
+    threads: Threads<'_>,
+    progress: &mut (dyn FnMut(PrepareProgress) + Send),
     interrupt: &Interrupt,
 ) -> Result<ExperimentData> {
     let data = &recipe.data;
@@ -61,7 +63,7 @@ pub fn open(
                 if let Some(kept) = kept(&inputs, schema, &target, encoder.as_ref(), learn_from)? {
                     return Ok(kept);
                 }
-                prepare(&inputs, schema, &target, options(encoder, learn_from), progress, interrupt)?;
+                prepare(&inputs, schema, &target, options(encoder, learn_from), threads, progress, interrupt)?;
                 Dataset::open(&target)
             };
             match data.files.is_empty() {

@@ -110,14 +110,16 @@ pub struct ExperimentRecord {
 pub fn plan(
     recipe: &Recipe,
     options: &RunOptions,
-    on_event: &mut dyn FnMut(Event<'_>),
+    threads: Threads<'_>,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
     interrupt: &Interrupt,
 ) -> Result<Plan> {
     check(recipe, options)?;
     if ExperimentRecord::read(&options.out)?.is_none() {
         write_experiment(recipe, options, None)?;
     }
-    let data = data::open(recipe, &options.out.join("data"), &mut |at| on_event(Event::Preparing(at)), interrupt)?;
+    let preparing = &mut |at| on_event(Event::Preparing(at));
+    let data = data::open(recipe, &options.out.join("data"), threads, preparing, interrupt)?;
     let split = data.split(recipe)?;
     Plan::new(recipe, data.schema(), &data.record(&split))
 }
@@ -131,12 +133,13 @@ pub fn run(
     recipe: &Recipe,
     options: &RunOptions,
     threads: Threads<'_>,
-    on_event: &mut dyn FnMut(Event<'_>),
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
     interrupt: &Interrupt,
 ) -> Result<Comparison> {
     check(recipe, options)?;
     write_experiment(recipe, options, None)?;
-    let data = data::open(recipe, &options.out.join("data"), &mut |at| on_event(Event::Preparing(at)), interrupt)?;
+    let preparing = &mut |at| on_event(Event::Preparing(at));
+    let data = data::open(recipe, &options.out.join("data"), threads, preparing, interrupt)?;
     let split = data.split(recipe)?;
     let record = data.record(&split);
     let truth = data.truth_of(&split.test);
@@ -230,7 +233,7 @@ struct Runner<'a> {
     runs: PathBuf,
     threads: Threads<'a>,
     interrupt: &'a Interrupt,
-    on_event: &'a mut dyn FnMut(Event<'_>),
+    on_event: &'a mut (dyn FnMut(Event<'_>) + Send),
     number: usize,
     of: usize,
     folders: Vec<String>,

@@ -194,7 +194,7 @@ fn logs_that_stand_apart() {
         .replace("truth = [\"truth.csv\"]", "")
         .replace("[split]\ntrain = 0.6\nvalid = 0.2\ntest = 0.2", "");
     let recipe = recipe(folder.path(), &apart, &[]).unwrap();
-    let planned = plan(&recipe, &options(folder.path()), &mut |_| {}, &Interrupt::default()).unwrap();
+    let planned = plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap();
     let part = |part: record::PartRecord| part.rows;
     assert_eq!((part(planned.data.train), part(planned.data.valid), part(planned.data.test)), (1800, 200, 1000));
     assert_eq!((planned.runs, planned.models[1].runs, planned.models[1].points.len()), (6, 3, 2));
@@ -212,7 +212,7 @@ fn mistakes_in_recipes_are_named_before_training() {
             Ok(recipe) => recipe,
             Err(error) => return error.to_string(),
         };
-        plan(&recipe, &options(folder.path()), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
+        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
     };
     let cases = [
         ("question", "qestion", "did you mean \"question\"?"),
@@ -255,7 +255,7 @@ fn the_truth_fits_its_rows() {
     let recipe = recipe(folder.path(), RECIPE, &[]).unwrap();
     let message = |truth: &str| {
         std::fs::write(folder.path().join("truth.csv"), truth).unwrap();
-        plan(&recipe, &options(folder.path()), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
+        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
     };
     assert!(message("p\n0.5\n").contains("one true probability for each of 500"), "{}", message("p\n0.5\n"));
     let third = message("p\n0.5\n2\n");

@@ -16,6 +16,7 @@ use super::dataset::{BadRowsRecord, InputRecord};
 use super::prepare::learn_encoder;
 use super::source::{BadRows, Found, Input, Progress, Reading, Refusal, read_rows};
 use crate::error::Result;
+use crate::model::Threads;
 use crate::model::features::hash::EMPTY_CODE;
 use crate::model::row::{Cell, number, targets};
 use crate::model::schema::{Bins, Feature, FeatureKind, Schema};
@@ -123,7 +124,7 @@ pub struct Recommended {
 /// Inspects logs as one.
 ///
 /// # Errors
-/// Those of [`read_rows`]; Config when quantile bins are to be learned from standard input.
+/// Those of [`read_rows`].
 pub fn inspect(
     inputs: &[Input],
     schema: &Schema,
@@ -132,14 +133,14 @@ pub fn inspect(
     interrupt: &Interrupt,
 ) -> Result<Inspection> {
     let reading = Reading { schema, targets: true, interrupt };
-    let encoder = learn_encoder(inputs, reading, None, max_bad_rows, &mut |_| ())?;
+    let (encoder, inputs) = learn_encoder(inputs, reading, None, Threads::one())?;
     let mut bad = BadRows::new(max_bad_rows)?;
     let mut all = Totals::default();
     let mut fields: Vec<FieldCounts> = schema.features.iter().map(|_| FieldCounts::default()).collect();
     let mut codes = vec![0; encoder.width()];
     let mut records = Vec::new();
     let mut before = 0;
-    for input in inputs {
+    for input in &inputs {
         let mut visit = |found: Found<'_>| {
             if let Found::Row { cells, .. } = found {
                 let targets = targets(schema, cells)?;

@@ -1,20 +1,23 @@
-//! Logs → a folder of prepared data ([`crate::learn::dataset`]), in the memory of one block of rows.
+//! Logs → a folder of prepared data ([`crate::learn::dataset`]), in the memory of a few blocks of rows, by all threads lent.
 //!
-//! Quantile bins are learned in a first pass over all rows; without them (or with an encoder given) one pass does. The
-//! folder appears under its name only when it is complete ([`PartialFolder`]).
+//! Quantile bins are learned from a bounded sample ([`super::source::read_sample`]), so that each row is read once. Rows are
+//! encoded block by block by any thread and written in the order of the logs: the same bytes at any number of threads. The folder
+//! appears under its name only when it is complete ([`PartialFolder`]).
 
-use std::fs::File;
-use std::ops::ControlFlow;
+mod encode;
+
 use std::path::Path;
+
+use encode::{BlockEncoder, BlockSampler};
 
 use super::Interrupt;
 use super::dataset::{DatasetWriter, MANIFEST, Manifest};
-use super::source::{BadRows, Found, Input, MAX_BAD_ROWS, Progress, Reading, Refusal, read_rows};
+use super::source::{BLOCK, BadRows, Input, MAX_BAD_ROWS, Progress, Reading, read_blocks, read_sample};
 use super::split::Amount;
 use crate::durable::PartialFolder;
 use crate::error::{Error, Result};
-use crate::model::features::{Encoder, EncoderBuilder};
-use crate::model::row::targets;
+use crate::model::Threads;
+use crate::model::features::{ColumnEncoder, Encoder, EncoderBuilder};
 use crate::model::schema::Schema;
 
 /// How logs are prepared.
@@ -37,15 +40,11 @@ impl Default for PrepareOptions {
 /// How far preparing is, over all logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareProgress {
-    /// Number of this pass over the logs, from 1.
-    pub pass: u32,
-    /// Passes in all.
-    pub passes: u32,
-    /// Stored bytes read in this pass.
+    /// Stored bytes read.
     pub bytes: u64,
     /// Stored bytes of all logs, if known.
     pub total_bytes: Option<u64>,
-    /// Rows seen in this pass.
+    /// Rows seen.
     pub rows: u64,
 }
 
@@ -60,100 +59,92 @@ pub fn prepare(
     schema: &Schema,
     target: &Path,
     options: PrepareOptions,
-    progress: &mut dyn FnMut(PrepareProgress),
+    threads: Threads<'_>,
+    progress: &mut (dyn FnMut(PrepareProgress) + Send),
     interrupt: &Interrupt,
+) -> Result<Manifest> {
+    prepare_in_blocks(inputs, schema, target, options, threads, progress, interrupt, BLOCK)
+}
+
+/// [`prepare`] with blocks of about `block` bytes.
+#[allow(clippy::too_many_arguments, reason = "those of prepare, and what tests turn")]
+fn prepare_in_blocks(
+    inputs: &[Input],
+    schema: &Schema,
+    target: &Path,
+    options: PrepareOptions,
+    threads: Threads<'_>,
+    progress: &mut (dyn FnMut(PrepareProgress) + Send),
+    interrupt: &Interrupt,
+    block: usize,
 ) -> Result<Manifest> {
     let total_bytes = total_bytes(inputs)?;
     let folder = PartialFolder::create(target, MANIFEST)?;
     let reading = Reading { schema, targets: true, interrupt };
-    let learns = options.encoder.is_none() && EncoderBuilder::new(schema).learns();
-    // Standard input can be read once only, so two passes need it on disk.
-    let mut inputs = inputs.to_vec();
-    let spool = folder.path().join("standard-input");
-    if let Some(input) = inputs.iter_mut().find(|input| learns && input.is_stdin()) {
-        copy_stdin(&spool)?;
-        *input = Input::named(&spool, input.name());
-    }
-
-    let passes = 1 + u32::from(learns);
-    let mut step = |pass: u32, progress_of: Progress| {
-        let Progress { bytes, rows } = progress_of;
-        progress(PrepareProgress { pass, passes, bytes, total_bytes, rows });
-    };
-    let encoder = match options.encoder {
+    let (encoder, inputs) = match options.encoder {
         Some(encoder) if encoder.schema() != schema.fingerprint() => {
             let message = format!("the encoder was learned for another schema than {}", schema.name);
             return Err(Error::config("prepare", "encoder", message));
         }
-        Some(encoder) => encoder,
-        None => learn_encoder(&inputs, reading, options.learn_from, options.max_bad_rows, &mut |at| step(1, at))?,
+        Some(encoder) => (encoder, inputs.to_vec()),
+        None => learn_encoder(inputs, reading, options.learn_from, threads)?,
     };
 
     let mut bad = BadRows::new(options.max_bad_rows)?;
     let mut writer = DatasetWriter::new(folder.path(), schema, &encoder);
+    let columns = ColumnEncoder::new(&encoder);
+    let make = || BlockEncoder::new(schema, &encoder, &columns);
     let mut records = Vec::new();
     let mut before = 0;
     for input in &inputs {
-        let mut visit = |found: Found<'_>| {
-            if let Found::Row { cells, .. } = found {
-                let targets = targets(schema, cells)?;
-                writer.push(targets, |codes| encoder.encode(cells, codes))??;
-            }
-            Ok::<_, Refusal>(ControlFlow::Continue(()))
+        let mut at = |Progress { bytes, rows }: Progress| {
+            progress(PrepareProgress { bytes: before + bytes, total_bytes, rows });
         };
-        let mut at = |at: Progress| step(passes, Progress { bytes: before + at.bytes, ..at });
-        let record = read_rows(input, reading, &mut bad, &mut at, &mut visit)?;
+        let mut take = |encoded: &mut BlockEncoder<'_>| {
+            writer.append(encoded.rows())?;
+            encoded.clear();
+            Ok(())
+        };
+        let record = read_blocks(input, reading, block, &mut bad, threads, &mut at, &make, &mut take)?;
         before += record.bytes;
         records.push(record);
     }
     bad.finish(&names(&inputs))?;
     let manifest = writer.finish(records, options.learn_from, bad.record().clone())?;
-    if spool.exists() {
-        std::fs::remove_file(&spool).map_err(Error::io(&spool, "remove"))?;
-    }
     interrupt.check()?;
     folder.commit()?;
     Ok(manifest)
 }
 
-/// Learns the schema's encoder from the rows of `inputs` (the first ones, with `learn_from`); reads nothing when there is nothing to learn.
+/// Learns the schema's encoder from a sample of the rows of `inputs` (the first ones, with `learn_from`); reads nothing when there
+/// is nothing to learn. The logs to be read from now on come with it: standard input cannot be read twice.
 ///
 /// # Errors
-/// Those of [`read_rows`]; Config when an input is standard input, which cannot be read again.
+/// Those of [`read_sample`].
 pub fn learn_encoder(
     inputs: &[Input],
     reading: Reading<'_>,
     learn_from: Option<Amount>,
-    max_bad_rows: f64,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Encoder> {
+    threads: Threads<'_>,
+) -> Result<(Encoder, Vec<Input>)> {
     let mut builder = EncoderBuilder::new(reading.schema);
     if !builder.learns() {
-        return Ok(builder.finish());
+        return Ok((builder.finish(), inputs.to_vec()));
     }
-    if inputs.iter().any(Input::is_stdin) {
-        let message =
-            "quantile bins need two passes, and standard input can be read only once; write it to a file first";
-        return Err(Error::config("standard input", "bins", message));
+    let make = || BlockSampler(builder.sample());
+    let sampled = read_sample(inputs, reading, learn_from.is_some(), threads, &make)?;
+    for BlockSampler(sample) in &sampled.takers {
+        builder.observe_sample(sample);
     }
-    let mut bad = BadRows::new(max_bad_rows)?;
-    let mut before = 0;
-    for input in inputs {
-        let mut visit = |found: Found<'_>| {
-            if let Found::Row { cells, .. } = found {
-                builder.observe(cells);
-            }
-            Ok::<_, Refusal>(ControlFlow::Continue(()))
-        };
-        let mut at = |at: Progress| progress(Progress { bytes: before + at.bytes, ..at });
-        before += read_rows(input, reading, &mut bad, &mut at, &mut visit)?.bytes;
-    }
-    let rows = match learn_from {
-        None => builder.rows(),
-        Some(Amount::Rows(rows)) => rows,
-        Some(Amount::Share(share)) => (share * builder.rows() as f64) as u64,
+    // A share of the rows that were sampled is at most that share of all rows, so that no later row teaches anything.
+    let rows = builder.rows();
+    let all = rows as f64 * sampled.scale;
+    let (first, of) = match learn_from {
+        None => (rows, all),
+        Some(Amount::Rows(first)) => (first, all.min(first as f64)),
+        Some(Amount::Share(share)) => ((share * rows as f64) as u64, share * all),
     };
-    Ok(builder.finish_on_first(rows))
+    Ok((builder.finish_on_first(first, of as u64), sampled.inputs))
 }
 
 /// Stored bytes of all logs, if all are files.
@@ -170,12 +161,6 @@ fn total_bytes(inputs: &[Input]) -> Result<Option<u64>> {
 
 fn names(inputs: &[Input]) -> String {
     inputs.iter().map(Input::name).collect::<Vec<_>>().join(", ")
-}
-
-fn copy_stdin(path: &Path) -> Result<()> {
-    let mut file = File::create_new(path).map_err(Error::io(path, "create"))?;
-    std::io::copy(&mut std::io::stdin().lock(), &mut file).map_err(Error::io(path, "copy standard input to"))?;
-    Ok(())
 }
 
 #[cfg(test)]

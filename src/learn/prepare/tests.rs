@@ -24,7 +24,7 @@ fn log(folder: &Path, name: &str, rows: std::ops::Range<usize>) -> Input {
 }
 
 fn run(inputs: &[Input], target: &Path, options: PrepareOptions) -> Result<Manifest> {
-    prepare(inputs, &schema(), target, options, &mut |_| {}, &Interrupt::default())
+    prepare(inputs, &schema(), target, options, Threads::one(), &mut |_| {}, &Interrupt::default())
 }
 
 #[test]
@@ -34,12 +34,12 @@ fn rows_of_all_logs_in_order() {
     let inputs = [log(folder.path(), "a.tsv", 0..50_000), log(folder.path(), "b.tsv", 50_000..100_000)];
     let mut seen = Vec::new();
     let manifest =
-        prepare(&inputs, &schema(), &target, PrepareOptions::default(), &mut |at| seen.push(at), &Interrupt::default());
+        prepare(&inputs, &schema(), &target, PrepareOptions::default(), Threads::one(), &mut |at| seen.push(at), &Interrupt::default());
     let manifest = manifest.unwrap();
     let total = inputs.iter().map(|input| input.bytes().unwrap().unwrap()).sum::<u64>();
-    let last = PrepareProgress { pass: 2, passes: 2, bytes: total, total_bytes: Some(total), rows: 100_000 };
+    let last = PrepareProgress { bytes: total, total_bytes: Some(total), rows: 100_000 };
     assert_eq!(seen.last(), Some(&last));
-    assert!(seen.is_sorted_by_key(|at| (at.pass, at.bytes, at.rows)));
+    assert!(seen.is_sorted_by_key(|at| (at.bytes, at.rows)));
     assert_eq!((manifest.rows, manifest.clicks, manifest.inputs.len()), (100_000, 25_000, 2));
 
     let dataset = Dataset::open(&target).unwrap();
@@ -82,7 +82,7 @@ fn validation_rows_take_the_training_encoder() {
 
     let other = Schema::parse(&SCHEMA.replace("site", "page"), "t").unwrap();
     let inputs = [log(folder.path(), "b.tsv", 0..10)];
-    let refused = prepare(&inputs, &other, &valid, options, &mut |_| {}, &Interrupt::default());
+    let refused = prepare(&inputs, &other, &valid, options, Threads::one(), &mut |_| {}, &Interrupt::default());
     assert_eq!(refused.unwrap_err().kind(), Kind::Config);
 }
 
@@ -109,7 +109,7 @@ fn failures_leave_what_was_there() {
     assert_eq!(run(&[], &target, PrepareOptions::default()).unwrap_err().kind(), Kind::Config);
     let stopped = Interrupt::default();
     stopped.set();
-    let error = prepare(&good, &schema(), &target, PrepareOptions::default(), &mut |_| {}, &stopped).unwrap_err();
+    let error = prepare(&good, &schema(), &target, PrepareOptions::default(), Threads::one(), &mut |_| {}, &stopped).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
 
     assert_eq!(names(), before + 2, "only the two logs of this test are new");
@@ -143,7 +143,7 @@ fn criteo_rows() {
     let schema = Schema::parse(crate::model::schema::PRESETS[0].1, "criteo").unwrap();
     let options = PrepareOptions::default();
     let started = std::time::Instant::now();
-    let manifest = prepare(&[Input::new(log)], &schema, &target, options, &mut |_| {}, &Interrupt::default()).unwrap();
+    let manifest = prepare(&[Input::new(log)], &schema, &target, options, Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap();
     eprintln!("{:.0} rows/s", manifest.rows as f64 / started.elapsed().as_secs_f64());
     assert_eq!((manifest.rows, manifest.width, manifest.bad_rows.count), (80_000, 39, 0));
     let share = manifest.clicks as f64 / manifest.rows as f64;

@@ -1,7 +1,11 @@
 //! Rows that cannot be used → counts by reason, a few examples, and a stop when they are too many.
+//!
+//! Blocks of rows are counted apart ([`BlockCount`]), by any thread, and then added up in order ([`BadRows::add`]), so that the
+//! count, the examples and the row at which reading stops do not depend on threads or blocks.
 
 use crate::error::{Error, Result};
 use crate::learn::dataset::BadRowsRecord;
+use crate::model::row::CellError;
 
 /// Share of bad rows that is borne by default.
 pub const MAX_BAD_ROWS: f64 = 0.01;
@@ -42,37 +46,30 @@ impl BadRows {
         &self.record
     }
 
-    /// Counts a row, good or bad.
-    #[inline]
-    pub(super) fn seen(&mut self) {
-        self.rows += 1;
-    }
-
-    /// Counts a row as bad; it has been counted as seen.
+    /// Adds the rows of a block whose first line is line `line` of `file`.
     ///
     /// # Errors
-    /// Data when there are too many by now.
-    #[cold]
-    pub(super) fn add(
-        &mut self,
-        file: &str,
-        line: u64,
-        field: &str,
-        reason: &'static str,
-        expected: &str,
-        got: &str,
-    ) -> Result<()> {
-        self.record.count += 1;
-        match self.record.by_expectation.get_mut(reason) {
-            Some(count) => *count += 1,
-            None => {
-                self.record.by_expectation.insert(reason.to_owned(), 1);
+    /// Data when there are too many bad ones by some row of the block.
+    pub(super) fn add(&mut self, file: &str, line: u64, block: &BlockCount) -> Result<()> {
+        let before = self.rows;
+        for bad in &block.bad {
+            self.rows = before + bad.row;
+            self.record.count += 1;
+            match self.record.by_expectation.get_mut(bad.reason) {
+                Some(count) => *count += 1,
+                None => {
+                    self.record.by_expectation.insert(bad.reason.to_owned(), 1);
+                }
+            }
+            if self.record.examples.len() < EXAMPLES {
+                self.record.examples.push(format!("{file}:{}: {}", line + bad.line, bad.example));
+            }
+            if self.rows >= FIRST_LOOK {
+                self.check(file)?;
             }
         }
-        if self.record.examples.len() < EXAMPLES {
-            self.record.examples.push(format!("{file}:{line}: {field}: expected {expected}, got {got}"));
-        }
-        if self.rows >= FIRST_LOOK { self.check(file) } else { Ok(()) }
+        self.rows = before + block.rows;
+        Ok(())
     }
 
     /// To be called after the last row of the last log; `place` is named in errors.
@@ -111,17 +108,70 @@ impl BadRows {
     }
 }
 
+/// Counts the rows of one block.
+#[derive(Debug, Default)]
+pub(super) struct BlockCount {
+    rows: u64,
+    bad: Vec<BadRow>,
+}
+
+#[derive(Debug)]
+struct BadRow {
+    /// Its number in the block, from 1.
+    row: u64,
+    /// Lines of the block before it.
+    line: u64,
+    /// What rows are counted by.
+    reason: &'static str,
+    /// What is shown of it; empty where the block has examples enough.
+    example: String,
+}
+
+impl BlockCount {
+    /// Counts `rows` good rows.
+    #[inline]
+    pub(super) fn good(&mut self, rows: usize) {
+        self.rows += rows as u64;
+    }
+
+    /// Counts a bad row, `line` lines into the block. `reason` is what rows are counted by; `expected` may say more.
+    #[cold]
+    pub(super) fn bad(&mut self, line: u64, field: &str, reason: &'static str, expected: &str, got: &str) {
+        let example = match self.bad.len() < EXAMPLES {
+            true => format!("{field}: expected {expected}, got {got}"),
+            false => String::new(),
+        };
+        self.rows += 1;
+        self.bad.push(BadRow { row: self.rows, line, reason, example });
+    }
+
+    /// Counts a row with a cell that cannot be used.
+    #[cold]
+    pub(super) fn refused(&mut self, line: u64, error: &CellError) {
+        self.bad(line, &error.field, error.expected, error.expected, &error.got);
+    }
+
+    /// Lines of the block in which bad rows start.
+    pub(super) fn bad_lines(&self) -> impl Iterator<Item = u64> {
+        self.bad.iter().map(|bad| bad.line)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn with(max_share: f64, rows: u64, bad: u64) -> (BadRows, Result<()>) {
         let mut count = BadRows::new(max_share).unwrap();
-        for row in 0..rows {
-            count.seen();
-            if row < bad
-                && let Err(error) = count.add("f", row + 1, "y", "label 0 or 1", "label 0 or 1", "\"x\"")
-            {
+        for first in (0..rows).step_by(300) {
+            let mut block = BlockCount::default();
+            for row in first..rows.min(first + 300) {
+                match row < bad {
+                    true => block.bad(row - first, "y", "label 0 or 1", "label 0 or 1", "\"x\""),
+                    false => block.good(1),
+                }
+            }
+            if let Err(error) = count.add("f", first + 1, &block) {
                 return (count, Err(error));
             }
         }

@@ -5,49 +5,75 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::Rows;
-use super::open::Source;
-use crate::error::Result;
+use super::bad_rows::BlockCount;
+use super::open::{Failure, Source};
 
-/// Longest line, and size of a block: a longer line is one bad row.
+/// Longest line: a longer one is one bad row.
 pub(super) const MAX_LINE: usize = 1 << 20;
+/// Usual size of a block: text, places and codes of one fit into the second-level cache.
+pub const BLOCK: usize = 1 << 18;
 
 const TOO_LONG: &str = "a line of at most 1 MiB";
 pub(super) const UNCLOSED: &str = "a closing quote";
 
-/// Whole records.
+/// Whole records, and the lines before them that are none.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    pub(super) bytes: Vec<u8>,
-    /// Line of the first record, from 1.
-    pub(super) first_line: u64,
+    /// The records, and unused space behind them.
+    space: Vec<u8>,
+    length: usize,
+    /// Lines that were dropped before the first record, counted.
+    pub(super) dropped: BlockCount,
+    /// How many lines that were.
+    pub(super) dropped_lines: u64,
     /// Whether cells may be quoted, and some quote is there.
     pub(super) quotes: bool,
+    /// Stored bytes read when it was cut.
+    pub(super) bytes_read: u64,
+}
+
+impl Block {
+    /// Whole records that were cut by someone else.
+    pub(super) fn of(records: Vec<u8>, delimiter: u8) -> Block {
+        let quotes = may_quote(&records, delimiter);
+        Block { length: records.len(), space: records, quotes, ..Block::default() }
+    }
+
+    /// Bytes of the records.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The records.
+    pub(super) fn text(&mut self) -> &mut [u8] {
+        &mut self.space[..self.length]
+    }
+
+    /// Memory for the next block.
+    pub(super) fn into_space(self) -> Vec<u8> {
+        self.space
+    }
 }
 
 /// Cuts blocks.
 pub(super) struct Blocks {
     source: Source,
     delimiter: u8,
+    size: usize,
     /// Start of the next block.
     rest: Vec<u8>,
-    line: u64,
-    spare: Vec<u8>,
+    first_line: u64,
 }
 
 impl Blocks {
     /// Cells may be quoted (RFC 4180) unless the delimiter is a tab: tab-separated logs are written without quotes, and a
-    /// quote in them is just a character.
-    pub(super) fn new(source: Source, delimiter: u8) -> Self {
-        Blocks { source, delimiter, rest: Vec::new(), line: 1, spare: Vec::new() }
+    /// quote in them is just a character. Blocks have about `size` bytes; which rows there are does not depend on it.
+    pub(super) fn new(source: Source, delimiter: u8, size: usize) -> Self {
+        Blocks { source, delimiter, size: size.clamp(1, MAX_LINE), rest: Vec::new(), first_line: 1 }
     }
 
     pub(super) fn source(&self) -> &Source {
         &self.source
-    }
-
-    pub(super) fn into_source(self) -> Source {
-        self.source
     }
 
     /// One byte between cells.
@@ -55,79 +81,111 @@ impl Blocks {
         self.delimiter
     }
 
-    /// Gives a block's memory back.
-    pub(super) fn reuse(&mut self, block: Block) {
-        self.spare = block.bytes;
-    }
-
-    /// The first bytes of what is left, up to one block, without taking them.
-    pub(super) fn peek(&mut self) -> Result<&[u8]> {
-        let missing = MAX_LINE - self.rest.len().min(MAX_LINE);
-        self.source.read(&mut self.rest, missing, self.line)?;
+    /// The first bytes, up to the longest line, without taking them.
+    pub(super) fn peek(&mut self) -> Result<&[u8], Failure> {
+        let before = self.rest.len();
+        self.rest.resize(before.max(MAX_LINE), 0);
+        let read = self.source.read(&mut self.rest[before..])?;
+        self.rest.truncate(before + read);
         Ok(&self.rest)
     }
 
-    /// Takes `count` of the peeked bytes, which are whole lines.
+    /// Line at which the first block starts, from 1.
+    pub(super) fn first_line(&self) -> u64 {
+        self.first_line
+    }
+
+    pub(super) fn into_source(self) -> Source {
+        self.source
+    }
+
+    /// Takes `count` of the peeked bytes.
     pub(super) fn skip(&mut self, count: usize) {
-        self.line += newlines(&self.rest[..count]);
+        self.first_line += memchr_iter(b'\n', &self.rest[..count]).count() as u64;
         self.rest.drain(..count);
     }
 
-    /// The next block; lines that are too long are counted in `rows`. `None` at the end.
-    pub(super) fn next(&mut self, rows: &mut Rows<'_, '_>) -> Result<Option<Block>> {
+    /// The next block, in the memory `space`; `None` at the end.
+    pub(super) fn next(&mut self, space: Vec<u8>) -> Result<Option<Block>, Failure> {
+        let mut block = Block { space, ..Block::default() };
+        // Nearly always one round: a longer line, or an open quote, asks for more.
+        let mut size = self.size;
         loop {
-            let mut bytes = std::mem::take(&mut self.spare);
-            bytes.clear();
-            bytes.append(&mut self.rest);
-            let at_end = bytes.len() < MAX_LINE && {
-                let missing = MAX_LINE - bytes.len();
-                self.source.read(&mut bytes, missing, self.line)? < missing
-            };
-            if bytes.is_empty() {
-                return Ok(None);
+            let at_end = self.fill(&mut block, size)?;
+            block.bytes_read = self.source.bytes_read();
+            if block.length == 0 {
+                return Ok((block.dropped_lines > 0).then_some(block));
             }
-            let quotes = self.delimiter != b'\t' && memchr(b'"', &bytes).is_some();
+            let text = &block.space[..block.length];
+            block.quotes = may_quote(text, self.delimiter);
             let end = match at_end {
-                true => Some(bytes.len()),
-                false => last_record_end(&bytes, self.delimiter, quotes),
+                true => Some(block.length),
+                false => last_record_end(text, self.delimiter, block.quotes),
             };
             if let Some(end) = end {
-                self.rest.extend_from_slice(&bytes[end..]);
-                bytes.truncate(end);
-                let block = Block { first_line: self.line, quotes, bytes };
-                self.line += newlines(&block.bytes);
+                self.put_back(&text[end..]);
+                block.length = end;
                 return Ok(Some(block));
             }
-            if self.drop_line(bytes, rows)?.is_break() {
-                return Ok(None);
+            match block.length < MAX_LINE {
+                true => size = (2 * block.length).min(MAX_LINE),
+                false => {
+                    self.drop_line(&mut block)?;
+                    size = self.size;
+                }
             }
         }
     }
 
+    /// Fills a block up to `size` bytes with what is left, then with what is read; whether the log ends there.
+    fn fill(&mut self, block: &mut Block, size: usize) -> Result<bool, Failure> {
+        if block.space.len() < size {
+            block.space.resize(size, 0);
+        }
+        let kept = self.rest.len().min(size - block.length);
+        block.space[block.length..block.length + kept].copy_from_slice(&self.rest[..kept]);
+        self.rest.drain(..kept);
+        block.length += kept;
+        if !self.rest.is_empty() {
+            return Ok(false);
+        }
+        block.length += self.source.read(&mut block.space[block.length..size])?;
+        Ok(block.length < size)
+    }
+
+    /// Puts bytes back before what is left.
+    fn put_back(&mut self, bytes: &[u8]) {
+        self.rest.splice(..0, bytes.iter().copied());
+    }
+
     /// Drops the first line of a block in which no record ends: one long line, or a quote that is never closed.
-    fn drop_line(&mut self, mut bytes: Vec<u8>, rows: &mut Rows<'_, '_>) -> Result<std::ops::ControlFlow<()>> {
-        let line = self.line;
-        self.line += 1;
-        if let Some(newline) = memchr(b'\n', &bytes) {
-            let got = format!("a cell that starts {:?} and goes on", shown(&bytes[..newline]));
-            self.rest.extend_from_slice(&bytes[newline + 1..]);
-            return rows.bad(line, UNCLOSED, UNCLOSED, &got);
-        }
-        let mut length = bytes.len();
-        let start = shown(&bytes);
-        loop {
-            bytes.clear();
-            let read = self.source.read(&mut bytes, MAX_LINE, line)?;
-            let newline = memchr(b'\n', &bytes);
-            length += newline.unwrap_or(read);
-            if let Some(newline) = newline {
-                self.rest.extend_from_slice(&bytes[newline + 1..]);
+    fn drop_line(&mut self, block: &mut Block) -> Result<(), Failure> {
+        let Block { space, length, dropped, dropped_lines, .. } = block;
+        let text = &space[..*length];
+        if let Some(newline) = memchr(b'\n', text) {
+            let got = format!("a cell that starts {:?} and goes on", shown(&text[..newline]));
+            dropped.bad(*dropped_lines, "row", UNCLOSED, UNCLOSED, &got);
+            self.put_back(&text[newline + 1..]);
+        } else {
+            let start = shown(text);
+            let mut total = *length;
+            loop {
+                let read = self.source.read(&mut space[..MAX_LINE])?;
+                let newline = memchr(b'\n', &space[..read]);
+                total += newline.unwrap_or(read);
+                if let Some(newline) = newline {
+                    self.put_back(&space[newline + 1..read]);
+                }
+                if newline.is_some() || read == 0 {
+                    break;
+                }
             }
-            if newline.is_some() || read == 0 {
-                self.spare = bytes;
-                return rows.bad(line, TOO_LONG, TOO_LONG, &format!("{length} bytes that start {start:?}"));
-            }
+            let got = format!("{total} bytes that start {start:?}");
+            dropped.bad(*dropped_lines, "row", TOO_LONG, TOO_LONG, &got);
         }
+        *dropped_lines += 1;
+        *length = 0;
+        Ok(())
     }
 }
 
@@ -136,8 +194,9 @@ pub(super) fn shown(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned()
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    memchr_iter(b'\n', bytes).count() as u64
+/// Whether some cell may be quoted.
+fn may_quote(text: &[u8], delimiter: u8) -> bool {
+    delimiter != b'\t' && memchr(b'"', text).is_some()
 }
 
 fn last_record_end(bytes: &[u8], delimiter: u8, quotes: bool) -> Option<usize> {

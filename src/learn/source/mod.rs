@@ -1,23 +1,34 @@
 //! Log files → rows of cells by schema: text with any one-byte delimiter, plain, gzip or zstd, and Parquet.
 //!
 //! ```text
-//! file ─▶ open (magic bytes, unpacking) ─▶ blocks of whole records ─▶ text::rows ─▶ visitor
+//! file ─▶ open (magic bytes, unpacking) ─▶ blocks of whole records ─▶ text::rows ─▶ a visitor, or takers of blocks
 //!     └─▶ parquet (batches of columns) ───────────────────────────────────────────────▶┘
 //! ```
 //!
 //! The formats are told by their first bytes, never by the file's name. Blocks are cut one after the other, but the rows
-//! of a block are parsed without knowledge of any other, so that threads can share blocks. Memory: a block, or a batch.
+//! of a block are parsed without knowledge of any other. So one thread can show all rows to a visitor ([`read_rows`]), and
+//! several can share the blocks ([`read_blocks`]). Memory: a few blocks, or batches.
 
 mod bad_rows;
 mod blocks;
 mod open;
 mod parquet;
+mod rows;
+mod sample;
+mod stream;
 mod text;
+mod workers;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use bad_rows::{BadRows, MAX_BAD_ROWS};
+pub use blocks::BLOCK;
+pub use rows::TakeRows;
+pub use sample::{SAMPLE_BYTES, Sampled, read_sample};
+pub use workers::read_blocks;
+use rows::{EachRow, Rows};
 
 use super::Interrupt;
 use super::dataset::InputRecord;
@@ -30,6 +41,18 @@ use crate::model::schema::Schema;
 pub struct Input {
     path: PathBuf,
     name: String,
+    /// What was read of standard input already.
+    head: Head,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Head {
+    /// Nothing.
+    None,
+    /// These bytes, and nothing else is to be read.
+    Only(Arc<[u8]>),
+    /// These bytes; the others come behind them.
+    First(Arc<[u8]>),
 }
 
 impl Input {
@@ -37,12 +60,7 @@ impl Input {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() };
-        Input { path, name }
-    }
-
-    /// The log at `path`, named `name` in messages and records.
-    pub(crate) fn named(path: &Path, name: &str) -> Self {
-        Input { path: path.to_path_buf(), name: name.to_owned() }
+        Input { path, name, head: Head::None }
     }
 
     /// Whether it is standard input, which can be read only once.
@@ -161,54 +179,24 @@ pub fn read_rows(
     progress: &mut dyn FnMut(Progress),
     visit: &mut Visitor<'_>,
 ) -> Result<InputRecord> {
-    let source = match open::open(input)? {
-        open::Opened::Parquet(file) => return parquet::read(input, file, reading, bad, progress, visit),
-        open::Opened::Text(source) => source,
-    };
-    let mut blocks = blocks::Blocks::new(source, reading.schema.text.delimiter);
-    let columns = text::Columns::read(&mut blocks, reading)?;
-    let mut rows = Rows { name: input.name(), bad, visit };
-    while let Some(mut block) = blocks.next(&mut rows)? {
+    let (shape, mut stream) = stream::open(input, reading, BLOCK)?;
+    let mut line = stream.first_line();
+    let mut scratch = text::Scratch::default();
+    let mut space = Vec::new();
+    while let Some(mut piece) = stream.next(space).map_err(|failure| failure.at(input.name(), line))? {
         reading.interrupt.check()?;
-        if text::rows(&mut block, &columns, &mut rows)?.is_break() {
-            break;
+        let mut each = EachRow { visit: &mut *visit, line };
+        let mut rows = Rows::new(&mut each);
+        let flow = piece.rows(&shape, reading, input.name(), &mut scratch, &mut rows);
+        bad.add(input.name(), line, &rows.count)?;
+        match flow? {
+            ControlFlow::Continue(lines) => line += lines,
+            ControlFlow::Break(()) => break,
         }
-        progress(Progress { bytes: blocks.source().bytes_read(), rows: rows.bad.rows() });
-        blocks.reuse(block);
+        progress(Progress { bytes: piece.bytes_read(), rows: bad.rows() });
+        space = piece.into_space();
     }
-    blocks.into_source().record()
-}
-
-/// Where the rows of one log go: good ones to the visitor, bad ones to the count.
-struct Rows<'a, 'v> {
-    name: &'a str,
-    bad: &'a mut BadRows,
-    visit: &'a mut Visitor<'v>,
-}
-
-impl Rows<'_, '_> {
-    fn good(&mut self, line: u64, cells: &[Cell<'_>]) -> Result<ControlFlow<()>> {
-        self.bad.seen();
-        match (self.visit)(Found::Row { line, cells }) {
-            Ok(flow) => Ok(flow),
-            Err(Refusal::Stop(error)) => Err(error),
-            Err(Refusal::Cell(error)) => {
-                self.bad.add(self.name, line, &error.field, error.expected, error.expected, &error.got)?;
-                Ok(ControlFlow::Continue(()))
-            }
-        }
-    }
-
-    /// `reason` is what rows are counted by; `expected` may say more.
-    fn bad(&mut self, line: u64, reason: &'static str, expected: &str, got: &str) -> Result<ControlFlow<()>> {
-        self.bad.seen();
-        self.bad.add(self.name, line, "row", reason, expected, got)?;
-        match (self.visit)(Found::Bad { line }) {
-            Ok(flow) => Ok(flow),
-            Err(Refusal::Stop(error)) => Err(error),
-            Err(Refusal::Cell(error)) => Err(Error::Bug(format!("a bad row was refused again: {error:?}"))),
-        }
-    }
+    Ok(stream.record())
 }
 
 #[cfg(test)]

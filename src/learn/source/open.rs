@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::Input;
+use super::{Head, Input};
 use crate::error::{Error, Result};
 use crate::learn::dataset::InputRecord;
 use crate::model::features::hash::{Fingerprint, FingerprintStream};
 
-/// Bytes read from the system at a time.
-const BUFFER: usize = 1 << 18;
+/// Bytes asked of the system at a time where packed data are read; blocks of plain text pass by the buffer.
+const BUFFER: usize = 1 << 16;
 
 /// A log, opened.
 pub(super) enum Opened {
@@ -35,7 +35,11 @@ const FOREIGN: [(&[u8], &str); 5] = [
 pub(super) fn open(input: &Input) -> Result<Opened> {
     let path = input.path();
     let raw: Box<dyn Read + Send> = if input.is_stdin() {
-        Box::new(io::stdin())
+        match &input.head {
+            Head::None => Box::new(io::stdin()),
+            Head::Only(head) => Box::new(io::Cursor::new(head.clone())),
+            Head::First(head) => Box::new(io::Cursor::new(head.clone()).chain(io::stdin())),
+        }
     } else {
         let file = File::open(path).map_err(Error::io(path, "open"))?;
         if file.metadata().map_err(Error::io(path, "open"))?.is_dir() {
@@ -95,35 +99,67 @@ impl Read for Metered {
     }
 }
 
+/// Why a log cannot be read on.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// With its place.
+    Placed(Error),
+    /// Of the line reached, which is known only when all that was read before is parsed.
+    AtLine(String),
+}
+
+impl Failure {
+    /// The error, when line `line` of `file` was reached.
+    pub(super) fn at(self, file: &str, line: u64) -> Error {
+        match self {
+            Failure::Placed(error) => error,
+            Failure::AtLine(message) => Error::data(format!("{file}:{line}"), message),
+        }
+    }
+}
+
 impl Source {
-    /// Appends up to `most` bytes to `block`; 0 at the end. `line` is the line reached, for errors.
+    /// Fills `space` as far as the log goes; how many bytes there were.
     ///
     /// # Errors
-    /// Io when the system fails; Data when packed data are damaged or cut short.
-    pub(super) fn read(&mut self, block: &mut Vec<u8>, most: usize, line: u64) -> Result<usize> {
-        let taken = match &mut self.unpacked {
-            Unpacked::Plain(reader) => reader.by_ref().take(most as u64).read_to_end(block),
-            Unpacked::Gzip(reader) => reader.by_ref().take(most as u64).read_to_end(block),
-            Unpacked::Zstd(reader) => reader.by_ref().take(most as u64).read_to_end(block),
-        };
-        taken.map_err(|error| self.error(error, line))
+    /// When the system fails, or packed data are damaged or cut short.
+    pub(super) fn read(&mut self, space: &mut [u8]) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while filled < space.len() {
+            let read = match &mut self.unpacked {
+                Unpacked::Plain(reader) => reader.read(&mut space[filled..]),
+                Unpacked::Gzip(reader) => reader.read(&mut space[filled..]),
+                Unpacked::Zstd(reader) => reader.read(&mut space[filled..]),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failure(error)),
+            }
+        }
+        Ok(filled)
     }
 
-    fn error(&self, error: io::Error, line: u64) -> Error {
+    fn failure(&self, error: io::Error) -> Failure {
         let format = match self.unpacked {
-            Unpacked::Plain(_) => return Error::io(self.input.path(), "read")(error),
+            Unpacked::Plain(_) => return Failure::Placed(Error::io(self.input.path(), "read")(error)),
             Unpacked::Gzip(_) => "gzip",
             Unpacked::Zstd(_) => "zstd",
         };
         if error.raw_os_error().is_some() {
-            return Error::io(self.input.path(), "read")(error);
+            return Failure::Placed(Error::io(self.input.path(), "read")(error));
         }
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("the {format} data end too early; the file is cut short"),
             _ => format!("the {format} data are damaged ({error})"),
         };
-        let place = format!("{}:{line}", self.input.name());
-        Error::data(place, format!("{what} (after {} stored bytes)", self.bytes_read()))
+        Failure::AtLine(format!("{what} (after {} stored bytes)", self.bytes_read()))
+    }
+
+    /// Whether the bytes are those stored.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.unpacked, Unpacked::Plain(_))
     }
 
     /// The log it comes from.
@@ -145,10 +181,10 @@ impl Source {
     }
 
     /// What was read, as the manifest keeps it.
-    pub(super) fn record(self) -> Result<InputRecord> {
+    pub(super) fn record(self) -> InputRecord {
         let metered = self.metered();
         let path = if self.input.is_stdin() { "-".to_owned() } else { self.input.name().to_owned() };
-        Ok(InputRecord { path, bytes: metered.bytes, fingerprint: metered.fingerprint.finish() })
+        InputRecord { path, bytes: metered.bytes, fingerprint: metered.fingerprint.finish() }
     }
 }
 

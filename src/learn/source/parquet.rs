@@ -5,6 +5,7 @@
 //! schema's time format asks for. Integers beyond 2⁵³ become text, so that large ids stay apart.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -12,13 +13,15 @@ use arrow_array::types::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
 };
-use arrow_array::{Array, ArrowPrimitiveType, OffsetSizeTrait};
+use arrow_array::{Array, ArrowPrimitiveType, OffsetSizeTrait, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::open::record_of_file;
-use super::{BadRows, Input, Progress, Reading, Rows, Visitor};
+use super::open::{Failure, record_of_file};
+use super::rows::Rows;
+use super::stream::Piece;
+use super::{Input, Reading};
 use crate::error::{Error, Result, nearest};
 use crate::learn::dataset::InputRecord;
 use crate::model::row::Cell;
@@ -32,54 +35,87 @@ const EXACT: i128 = 1 << 53;
 const SUPPORTED: &str = "text, binary, integers, floating-point numbers, booleans, timestamps, dictionaries of text, or \
                          lists of text";
 
-/// Reads all rows; see [`super::read_rows`].
-pub(super) fn read(
-    input: &Input,
-    file: File,
-    reading: Reading<'_>,
-    bad: &mut BadRows,
-    progress: &mut dyn FnMut(Progress),
-    visit: &mut Visitor<'_>,
-) -> Result<InputRecord> {
-    let wrong = |message: String| Error::data(input.name(), message);
-    let damaged =
-        |error: &dyn std::fmt::Display| wrong(format!("the Parquet file is damaged or not supported: {error}"));
+/// For each column that is read, in the order of the file, its column in the schema.
+pub(super) struct Places(Vec<usize>);
+
+/// What is left of a file.
+pub(super) struct Batches {
+    name: String,
+    reader: ParquetRecordBatchReader,
+    record: InputRecord,
+    rows: u64,
+    total: u64,
+}
+
+/// Opens a file and finds the schema's columns.
+///
+/// # Errors
+/// Io when it cannot be read; Data when it is damaged or lacks columns.
+pub(super) fn open(input: &Input, file: File, reading: Reading<'_>) -> Result<(Places, Batches)> {
+    let name = input.name().to_owned();
+    let wrong = |message: String| Error::data(&name, message);
     let record = record_of_file(input, &file)?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(&error))?;
-    let schema = reading.schema;
-    let roots = columns(builder.schema().fields().iter().map(|field| field.name().as_str()), reading).map_err(wrong)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(damaged(&error)))?;
+    let mut roots =
+        columns(builder.schema().fields().iter().map(|field| field.name().as_str()), reading).map_err(wrong)?;
     let total = builder.metadata().file_metadata().num_rows().max(1) as u64;
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().map(|(root, _)| *root));
-    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(&error))?;
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+    let reader = reader.map_err(|error| wrong(damaged(&error)))?;
     // The projected columns come in the order of the file.
-    let mut places = roots;
-    places.sort_unstable();
+    roots.sort_unstable();
+    let places = Places(roots.into_iter().map(|(_, column)| column).collect());
+    Ok((places, Batches { name, reader, record, rows: 0, total }))
+}
 
-    let mut rows = Rows { name: input.name(), bad, visit };
-    let mut line = 0;
-    for batch in reader {
-        reading.interrupt.check()?;
-        let batch = batch.map_err(|error| damaged(&error))?;
-        let mut columns: Vec<Column<'_>> = schema.columns.iter().map(|_| Column::Absent).collect();
-        for ((_, place), array) in places.iter().zip(batch.columns()) {
-            columns[*place] = column(schema, *place, array.as_ref()).map_err(|got| {
-                let name = &schema.columns[*place];
-                Error::data(input.name(), format!("{name}: expected {SUPPORTED}, got {got}"))
-            })?;
-        }
-        let mut cells = vec![Cell::Missing; columns.len()];
-        for row in 0..batch.num_rows() {
-            line += 1;
-            for (cell, column) in cells.iter_mut().zip(&columns) {
-                *cell = column.cell(row);
-            }
-            if rows.good(line, &cells)?.is_break() {
-                return Ok(record);
-            }
-        }
-        progress(Progress { bytes: record.bytes / total * line, rows: rows.bad.rows() });
+fn damaged(error: &dyn std::fmt::Display) -> String {
+    format!("the Parquet file is damaged or not supported: {error}")
+}
+
+impl Batches {
+    /// The next rows; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>, Failure> {
+        let Some(batch) = self.reader.next() else { return Ok(None) };
+        let batch = batch.map_err(|error| Failure::Placed(Error::data(&self.name, damaged(&error))))?;
+        self.rows += batch.num_rows() as u64;
+        let bytes_read = (u128::from(self.record.bytes) * u128::from(self.rows) / u128::from(self.total)) as u64;
+        Ok(Some(Piece::Batch { batch, bytes_read }))
     }
-    Ok(record)
+
+    /// What the file is, as the manifest keeps it.
+    pub(super) fn record(self) -> InputRecord {
+        self.record
+    }
+}
+
+/// Hands the rows of a batch on.
+///
+/// # Errors
+/// Data when a column has a type that is not read; those of whoever takes the rows.
+pub(super) fn rows(
+    batch: &RecordBatch,
+    places: &Places,
+    schema: &Schema,
+    file: &str,
+    rows: &mut Rows<'_>,
+) -> Result<ControlFlow<(), u64>> {
+    let mut columns: Vec<Column<'_>> = schema.columns.iter().map(|_| Column::Absent).collect();
+    for (place, array) in places.0.iter().zip(batch.columns()) {
+        columns[*place] = column(schema, *place, array.as_ref()).map_err(|got| {
+            let name = &schema.columns[*place];
+            Error::data(file, format!("{name}: expected {SUPPORTED}, got {got}"))
+        })?;
+    }
+    let mut cells = vec![Cell::Missing; columns.len()];
+    for row in 0..batch.num_rows() {
+        for (cell, column) in cells.iter_mut().zip(&columns) {
+            *cell = column.cell(row);
+        }
+        if rows.row(row as u64, &cells)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(batch.num_rows() as u64))
 }
 
 /// (column of the file, column of the schema) for each column that is needed.

@@ -2,25 +2,26 @@
 
 use std::ops::ControlFlow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::blocks::{Block, Blocks, MAX_LINE, RecordEnd, UNCLOSED, closing_quote, record_end};
-use super::{Reading, Rows};
+use super::rows::Rows;
+use super::Reading;
 use crate::error::{Error, Result, nearest};
-use crate::model::row::Cell;
+use crate::kernels::text::{Separators, separators};
+use crate::model::row::{Cell, TextRows};
 
 const COLUMNS: &str = "the log's number of columns";
 const AFTER_QUOTE: &str = "a delimiter after a closing quote";
-const IGNORED: usize = usize::MAX;
 
 /// Which column of the file is which column of the schema.
 #[derive(Debug, PartialEq)]
 pub(super) struct Columns {
     delimiter: u8,
-    /// For each column of the file, its column in the schema, or [`IGNORED`].
-    places: Vec<usize>,
-    /// Columns in the schema.
-    width: usize,
+    /// For each column of the file, its column in the schema.
+    cells: Vec<Option<usize>>,
+    /// For each column of the schema, its column in the file.
+    places: Vec<Option<usize>>,
 }
 
 impl Columns {
@@ -32,7 +33,7 @@ impl Columns {
         let delimiter = blocks.delimiter();
         let schema = reading.schema;
         let name = blocks.source().input().name().to_owned();
-        let start = blocks.peek()?;
+        let start = blocks.peek().map_err(|failure| failure.at(&name, 1))?;
         let bom: &[u8] = b"\xef\xbb\xbf";
         let bom = if start.starts_with(bom) { bom.len() } else { 0 };
         if start.len() == bom {
@@ -63,32 +64,43 @@ impl Columns {
         let width = schema.columns.len();
         if schema.text.header {
             blocks.skip(end);
-            return Ok(Columns { delimiter, places: header(&names, &name, reading)?, width });
+            return Ok(Columns::new(delimiter, header(&names, &name, reading)?, width));
         }
         blocks.skip(bom);
-        let mut places: Vec<usize> = (0..width).collect();
+        let mut cells: Vec<Option<usize>> = (0..width).map(Some).collect();
         if !reading.targets && names.len() + 1 == width {
-            places.remove(schema.label);
+            cells.remove(schema.label);
         }
-        Ok(Columns { delimiter, places, width })
+        Ok(Columns::new(delimiter, cells, width))
+    }
+
+    fn new(delimiter: u8, cells: Vec<Option<usize>>, width: usize) -> Columns {
+        let place = |column| cells.iter().position(|cell| *cell == Some(column));
+        Columns { delimiter, places: (0..width).map(place).collect(), cells }
+    }
+
+    fn wrong_count(&self, line: u64, count: usize, rows: &mut Rows<'_>) -> Result<ControlFlow<()>> {
+        rows.bad(line, COLUMNS, &format!("{} columns", self.cells.len()), &count.to_string())
     }
 }
 
 /// Finds the schema's columns among the names of a header.
-fn header(names: &[String], file: &str, reading: Reading<'_>) -> Result<Vec<usize>> {
+fn header(names: &[String], file: &str, reading: Reading<'_>) -> Result<Vec<Option<usize>>> {
     let place = || format!("{file}:1");
     let columns = &reading.schema.columns;
-    let places: Vec<usize> = names.iter().map(|name| reading.schema.column(name).unwrap_or(IGNORED)).collect();
-    for (position, column) in places.iter().enumerate() {
-        if *column != IGNORED && places[..position].contains(column) {
+    let cells: Vec<Option<usize>> = names.iter().map(|name| reading.schema.column(name)).collect();
+    for (position, cell) in cells.iter().enumerate() {
+        if let Some(column) = cell
+            && cells[..position].contains(cell)
+        {
             return Err(Error::data(place(), format!("expected each column once, got {:?} twice", columns[*column])));
         }
     }
     let missing: Vec<&str> = (0..columns.len())
-        .filter(|column| reading.needs(*column) && !places.contains(column))
+        .filter(|column| reading.needs(*column) && !cells.contains(&Some(*column)))
         .map(|column| columns[column].as_str())
         .collect();
-    let Some(first) = missing.first() else { return Ok(places) };
+    let Some(first) = missing.first() else { return Ok(cells) };
     let hint = nearest(first, names.iter().map(String::as_str));
     let others = match missing.len() {
         1 => String::new(),
@@ -103,53 +115,114 @@ fn header(names: &[String], file: &str, reading: Reading<'_>) -> Result<Vec<usiz
     Err(Error::data(place(), message))
 }
 
-/// Hands the rows of a block to `rows`. Empty lines are no rows.
+/// What reading a block needs besides the block; reused.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    separators: Separators,
+}
+
+/// Hands the rows of a block to `rows`. Empty lines are no rows. Returns the number of lines, dropped ones included.
 ///
 /// # Errors
-/// Data when too many rows are bad; those of the visitor.
-pub(super) fn rows(block: &mut Block, columns: &Columns, rows: &mut Rows<'_, '_>) -> Result<ControlFlow<()>> {
-    match block.quotes {
-        false => plain_rows(block, columns, rows),
-        true => quoted_rows(block, columns, rows),
-    }
-}
-
-fn plain_rows(block: &Block, columns: &Columns, rows: &mut Rows<'_, '_>) -> Result<ControlFlow<()>> {
-    let mut cells = vec![Cell::Missing; columns.width];
-    let mut rest = block.bytes.as_slice();
-    let mut number = block.first_line;
-    while !rest.is_empty() {
-        let (line, next) = match memchr(b'\n', rest) {
-            Some(newline) => (&rest[..newline], &rest[newline + 1..]),
-            None => (rest, &rest[rest.len()..]),
-        };
-        rest = next;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
-            let mut count = 0;
-            let mut start = 0;
-            for (at, byte) in line.iter().enumerate() {
-                if *byte == columns.delimiter {
-                    columns.set(&mut cells, count, &line[start..at]);
-                    count += 1;
-                    start = at + 1;
-                }
-            }
-            columns.set(&mut cells, count, &line[start..]);
-            if columns.row(number, count + 1, &cells, rows)?.is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+/// Those of whoever takes the rows.
+pub(super) fn rows(
+    block: &mut Block,
+    columns: &Columns,
+    scratch: &mut Scratch,
+    rows: &mut Rows<'_>,
+) -> Result<ControlFlow<(), u64>> {
+    for line in block.dropped.bad_lines() {
+        if rows.passed(line)?.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        number += 1;
     }
-    Ok(ControlFlow::Continue(()))
+    rows.count = std::mem::take(&mut block.dropped);
+    let (first_line, quotes) = (block.dropped_lines, block.quotes);
+    match quotes {
+        false => plain_rows(block.text(), first_line, columns, scratch, rows),
+        true => quoted_rows(block.text(), first_line, columns, scratch, rows),
+    }
 }
 
-fn quoted_rows(block: &mut Block, columns: &Columns, rows: &mut Rows<'_, '_>) -> Result<ControlFlow<()>> {
-    let mut cells = vec![Cell::Missing; columns.width];
-    let mut rest = block.bytes.as_mut_slice();
-    let mut number = block.first_line;
+/// Rows handed on at once.
+const GROUP: usize = 256;
+
+/// Lines of a text without quotes. Lines with the right number of cells are handed on many at a time.
+fn plain_rows(
+    text: &[u8],
+    first_line: u64,
+    columns: &Columns,
+    scratch: &mut Scratch,
+    rows: &mut Rows<'_>,
+) -> Result<ControlFlow<(), u64>> {
+    separators(text, columns.delimiter, &mut scratch.separators);
+    let Separators { starts, lines } = &mut scratch.separators;
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        starts.push(text.len() as u32 + 1);
+        lines.push(starts.len() as u32 - 1);
+    }
+    let width = columns.cells.len();
+    let mut line = 0;
+    let mut cell = 0;
+    while line < lines.len() {
+        let (from, start) = (cell, line);
+        while line < lines.len() && line - start < GROUP && lines[line] as usize == cell + width {
+            if width == 1 && is_empty(text, starts, cell) {
+                break;
+            }
+            cell += width;
+            line += 1;
+        }
+        let flow = if line > start {
+            let group = TextRows::new(text, &starts[from..=cell], width, &columns.places);
+            rows.regular(first_line + start as u64, &group)?
+        } else {
+            let count = lines[line] as usize - cell;
+            let empty = count == 1 && is_empty(text, starts, cell);
+            cell += count;
+            line += 1;
+            match empty {
+                true => ControlFlow::Continue(()),
+                false => columns.wrong_count(first_line + start as u64, count, rows)?,
+            }
+        };
+        if flow.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(first_line + lines.len() as u64))
+}
+
+/// Whether nothing stands in a cell that is a line.
+fn is_empty(text: &[u8], starts: &[u32], cell: usize) -> bool {
+    matches!(&text[starts[cell] as usize..starts[cell + 1] as usize - 1], [] | [b'\r'])
+}
+
+/// Records of a text in which some cells are quoted: those that hold a quote one by one, those between them as lines.
+fn quoted_rows(
+    text: &mut [u8],
+    mut line: u64,
+    columns: &Columns,
+    scratch: &mut Scratch,
+    rows: &mut Rows<'_>,
+) -> Result<ControlFlow<(), u64>> {
+    let mut cells = vec![Cell::Missing; columns.places.len()];
+    let mut rest = text;
     while !rest.is_empty() {
+        let quote = memchr(b'"', rest).unwrap_or(rest.len());
+        let plain = match quote == rest.len() {
+            true => quote,
+            false => memrchr(b'\n', &rest[..quote]).map_or(0, |newline| newline + 1),
+        };
+        if plain > 0 {
+            let (plain, next) = std::mem::take(&mut rest).split_at_mut(plain);
+            rest = next;
+            match plain_rows(plain, line, columns, scratch, rows)? {
+                ControlFlow::Continue(reached) => line = reached,
+                end => return Ok(end),
+            }
+            continue;
+        }
         let end = record_end(rest, columns.delimiter);
         let length = match end {
             RecordEnd::At(length) => length,
@@ -160,45 +233,24 @@ fn quoted_rows(block: &mut Block, columns: &Columns, rows: &mut Rows<'_, '_>) ->
         let (record, next) = std::mem::take(&mut rest).split_at_mut(length);
         rest = next;
         let lines = memchr_iter(b'\n', record).count().max(1) as u64;
-        let record = without_line_end(record);
-        if !record.is_empty() {
-            let mut count = 0;
-            let split = split(record, columns.delimiter, true, |cell| {
-                columns.set(&mut cells, count, cell);
-                count += 1;
-            });
-            let flow = match split {
-                Ok(()) => columns.row(number, count, &cells, rows)?,
-                Err(expected) => {
-                    rows.bad(number, expected, expected, &format!("something else behind cell {count}"))?
-                }
-            };
-            if flow.is_break() {
-                return Ok(flow);
+        let mut count = 0;
+        let split = split(without_line_end(record), columns.delimiter, true, |cell| {
+            if let Some(Some(place)) = columns.cells.get(count) {
+                cells[*place] = if cell.is_empty() { Cell::Missing } else { Cell::Text(cell) };
             }
+            count += 1;
+        });
+        let flow = match split {
+            Ok(()) if count == columns.cells.len() => rows.row(line, &cells)?,
+            Ok(()) => columns.wrong_count(line, count, rows)?,
+            Err(expected) => rows.bad(line, expected, expected, &format!("something else behind cell {count}"))?,
+        };
+        if flow.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        number += lines;
+        line += lines;
     }
-    Ok(ControlFlow::Continue(()))
-}
-
-impl Columns {
-    #[inline]
-    fn set<'a>(&self, cells: &mut [Cell<'a>], column: usize, cell: &'a [u8]) {
-        if let Some(place) = self.places.get(column)
-            && let Some(place) = cells.get_mut(*place)
-        {
-            *place = if cell.is_empty() { Cell::Missing } else { Cell::Text(cell) };
-        }
-    }
-
-    #[inline]
-    fn row(&self, line: u64, count: usize, cells: &[Cell<'_>], rows: &mut Rows<'_, '_>) -> Result<ControlFlow<()>> {
-        if count == self.places.len() {
-            return rows.good(line, cells);
-        }
-        rows.bad(line, COLUMNS, &format!("{} columns", self.places.len()), &format!("{count}"))
-    }
+    Ok(ControlFlow::Continue(line))
 }
 
 /// Cells of one record; quoted ones are unpacked in place.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::{EMPTY_CODE, Fingerprint, bin_code, missing_code, salt, value_code};
 use crate::model::codec;
-use crate::model::row::{Cell, CellError, number};
+use crate::model::row::{Cell, CellError, TextRows, number};
 use crate::model::schema::{Bins, FeatureKind, Schema};
 
 /// Turns cells into codes. Learned by [`EncoderBuilder`], then only read.
@@ -18,15 +18,15 @@ pub struct Encoder {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct FeatureEncoder {
+pub(super) struct FeatureEncoder {
     name: String,
-    column: usize,
-    salt: u64,
-    kind: Kind,
+    pub(super) column: usize,
+    pub(super) salt: u64,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Kind {
+pub(super) enum Kind {
     Categorical,
     Characters(usize, usize),
     LogSquare,
@@ -54,6 +54,10 @@ impl Encoder {
         Fingerprint::of(&codec::encode(self))
     }
 
+    pub(super) fn encoders(&self) -> &[FeatureEncoder] {
+        &self.features
+    }
+
     /// Names and positions of the features, in the order of the codes.
     pub fn features(&self) -> impl Iterator<Item = (&str, usize)> {
         self.features.iter().map(|feature| (feature.name.as_str(), feature.kind.positions()))
@@ -76,7 +80,7 @@ impl Encoder {
 
 impl FeatureEncoder {
     #[inline]
-    fn encode(&self, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
+    pub(super) fn encode(&self, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
         match &self.kind {
             Kind::Categorical => codes[0] = self.categorical(cell),
             Kind::Characters(start, end) => {
@@ -85,13 +89,8 @@ impl FeatureEncoder {
                     other => self.categorical(other),
                 }
             }
-            Kind::LogSquare => {
-                codes[0] = self.number(cell)?.map_or(missing_code(self.salt), |x| bin_code(self.salt, log_square(x)))
-            }
-            Kind::Quantile(edges) => {
-                codes[0] = self.number(cell)?.map_or(missing_code(self.salt), |x| {
-                    bin_code(self.salt, edges.partition_point(|edge| *edge < x) as i64)
-                })
+            Kind::LogSquare | Kind::Quantile(_) => {
+                codes[0] = self.number(cell)?.map_or(missing_code(self.salt), |x| bin_code(self.salt, self.bin(x)))
             }
             Kind::Bag { separator, max_values } => self.bag(cell, *separator, *max_values, codes),
         }
@@ -118,6 +117,15 @@ impl FeatureEncoder {
         }
     }
 
+    /// Bin of a number; only for numeric kinds.
+    #[inline]
+    pub(super) fn bin(&self, x: f64) -> i64 {
+        match &self.kind {
+            Kind::Quantile(edges) => edges.partition_point(|edge| *edge < x) as i64,
+            _ => log_square(x),
+        }
+    }
+
     /// The first `max_values` values; none at all is one missing value.
     fn bag(&self, cell: Cell<'_>, separator: u8, max_values: usize, codes: &mut [u32]) {
         codes.fill(EMPTY_CODE);
@@ -140,7 +148,7 @@ impl FeatureEncoder {
 }
 
 impl Kind {
-    fn positions(&self) -> usize {
+    pub(super) fn positions(&self) -> usize {
         match self {
             Kind::Bag { max_values, .. } => *max_values,
             _ => 1,
@@ -213,10 +221,29 @@ impl EncoderBuilder {
 
     /// Looks at one row. Cells that are no numbers are left to [`Encoder::encode`] to refuse.
     pub fn observe(&mut self, cells: &[Cell<'_>]) {
+        let mut sample = self.sample();
+        sample.row(cells);
+        self.observe_sample(&sample);
+    }
+
+    /// An empty sample, to be filled apart from the builder.
+    pub fn sample(&self) -> Sample {
+        let columns = self.quantiles.iter().map(|(position, ..)| self.encoder.features[*position].column);
+        Sample { columns: columns.collect(), rows: 0, numbers: Vec::new() }
+    }
+
+    /// Looks at the rows of a sample, in order.
+    pub fn observe_sample(&mut self, sample: &Sample) {
+        let width = sample.columns.len();
+        for row in 0..sample.rows {
+            self.observe_numbers(&sample.numbers[row * width..(row + 1) * width]);
+        }
+    }
+
+    fn observe_numbers(&mut self, numbers: &[f64]) {
         if self.rows.is_multiple_of(self.stride) {
-            for (position, _, sample) in &mut self.quantiles {
-                // A missing value keeps its place as NaN, so that all samples thin out alike.
-                sample.push(number(cells[self.encoder.features[*position].column]).unwrap_or(f64::NAN));
+            for ((_, _, sample), number) in self.quantiles.iter_mut().zip(numbers) {
+                sample.push(*number);
             }
             if self.quantiles.first().is_some_and(|(_, _, sample)| sample.len() >= Self::SAMPLE) {
                 self.stride *= 2;
@@ -240,15 +267,15 @@ impl EncoderBuilder {
     /// The encoder, learned from all rows observed.
     pub fn finish(self) -> Encoder {
         let rows = self.rows;
-        self.finish_on_first(rows)
+        self.finish_on_first(rows, rows)
     }
 
-    /// The encoder, learned from the first `rows` rows observed.
-    pub fn finish_on_first(mut self, rows: u64) -> Encoder {
-        let rows = rows.min(self.rows);
+    /// The encoder, learned from the first `first` rows observed, which stand for `rows` rows.
+    pub fn finish_on_first(mut self, first: u64, rows: u64) -> Encoder {
+        let first = first.min(self.rows);
         for (position, count, mut sample) in self.quantiles {
             let count = count.map_or_else(|| automatic_bins(rows), usize::from);
-            sample.truncate(rows.div_ceil(self.stride) as usize);
+            sample.truncate(first.div_ceil(self.stride) as usize);
             sample.retain(|value| !value.is_nan());
             sample.sort_unstable_by(f64::total_cmp);
             let mut edges: Vec<f64> = (1..count)
@@ -258,6 +285,51 @@ impl EncoderBuilder {
             self.encoder.features[position].kind = Kind::Quantile(edges);
         }
         self.encoder
+    }
+}
+
+/// Numbers of some rows that quantile edges are learned from. A missing one, or something else than a number, is NaN, so that
+/// all columns thin out alike.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    columns: Vec<usize>,
+    rows: usize,
+    numbers: Vec<f64>,
+}
+
+impl Sample {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Forgets the rows.
+    pub fn clear(&mut self) {
+        self.rows = 0;
+        self.numbers.clear();
+    }
+
+    /// Adds one row: `cells` stand in the order of the schema's columns.
+    pub fn row(&mut self, cells: &[Cell<'_>]) {
+        self.numbers.extend(self.columns.iter().map(|column| number(cells[*column]).unwrap_or(f64::NAN)));
+        self.rows += 1;
+    }
+
+    /// Adds neighboring rows of a text.
+    pub fn rows_of(&mut self, rows: &TextRows<'_>) {
+        let before = self.numbers.len();
+        self.numbers.resize(before + rows.rows() * self.columns.len(), f64::NAN);
+        for (place, column) in self.columns.iter().enumerate() {
+            let Some(column) = rows.column(*column) else { continue };
+            let numbers = self.numbers[before + place..].iter_mut().step_by(self.columns.len());
+            for (row, value) in numbers.enumerate() {
+                *value = match column.small_integer(row) {
+                    Some(integer) => f64::from(integer),
+                    None => number(column.cell(row)).unwrap_or(f64::NAN),
+                };
+            }
+        }
+        self.rows += rows.rows();
     }
 }
 

@@ -4,10 +4,12 @@
 //! prepared and serves every model. [`Indexer`] turns codes into one model's slots: it chooses features, adds crosses and
 //! maps codes by hash or by vocabulary; it is learned when that model is trained. Both travel in the bundle.
 
+mod columns;
 pub mod encoder;
 pub mod hash;
 pub mod indexer;
 mod vocabulary;
 
-pub use encoder::{Encoder, EncoderBuilder};
+pub use columns::ColumnEncoder;
+pub use encoder::{Encoder, EncoderBuilder, Sample};
 pub use indexer::{Indexer, IndexerBuilder, IndexerConfig, Mode};
