@@ -1,6 +1,6 @@
-//! `pctr evaluate`: a bundle and labeled rows → how good its probabilities are.
+//! `pctr evaluate`: a bundle and labeled rows → how good its probabilities are; or the same for anybody's predictions.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -8,8 +8,9 @@ use super::rows::{self, Opening};
 use super::{Context, pool, print};
 use crate::error::{Error, Result};
 use crate::learn::evaluate::evaluate_view;
+use crate::learn::predictions::Labeled;
 use crate::learn::source::MAX_BAD_ROWS;
-use crate::metrics::Evaluation;
+use crate::metrics::{self, Evaluation};
 use crate::model::Threads;
 use crate::model::bundle::Bundle;
 
@@ -17,9 +18,14 @@ use crate::model::bundle::Bundle;
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArgs {
     /// Folder of the bundle; its schema says how the log is read.
-    bundle: PathBuf,
+    #[arg(required_unless_present = "predictions")]
+    bundle: Option<PathBuf>,
     /// Labeled rows: a log (plain, gzip, zstd, Parquet) or a folder made by pctr prepare.
-    file: PathBuf,
+    #[arg(required_unless_present = "predictions")]
+    file: Option<PathBuf>,
+    /// Judge what another program predicted instead: a comma-separated file with the header label,p.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "file"])]
+    predictions: Option<PathBuf>,
     /// Print every metric, the reliability table and the ROC curve as JSON.
     #[arg(long)]
     json: bool,
@@ -33,19 +39,34 @@ pub(crate) struct EvaluateArgs {
 
 impl EvaluateArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let bundle = Bundle::open(&self.bundle)?;
-        let pool = pool(self.threads)?;
-        let threads = Threads::of(&pool);
-        let (schema, encoder) = (&bundle.schema, Some(&bundle.encoder));
-        let opening = Opening { schema, encoder, max_bad_rows: self.max_bad_rows, threads };
-        let rows = rows::open(context, &self.file, &opening)?;
-        let evaluation = evaluate_view(&bundle, &rows.dataset.view(), threads, &context.interrupt)?
-            .ok_or_else(|| Error::data(rows::shown(&self.file), "expected rows of some weight, got none"))?;
+        let (evaluation, title) = match (&self.predictions, &self.bundle, &self.file) {
+            (Some(predictions), ..) => {
+                let Labeled { labels, probabilities } = Labeled::read(predictions)?;
+                (metrics::evaluate(&labels, &probabilities, None, None), rows::shown(predictions))
+            }
+            (None, Some(bundle), Some(file)) => {
+                let bundle = Bundle::open(bundle)?;
+                let title = format!("{} on {}", bundle.manifest.model, rows::shown(file));
+                (self.judge(context, &bundle, file)?, title)
+            }
+            _ => return Err(Error::Bug("the command line let neither a bundle nor predictions pass".into())),
+        };
+        let evaluation =
+            evaluation.ok_or_else(|| Error::data(title.clone(), "expected rows of some weight, got none"))?;
         if self.json {
             let json = serde_json::to_string_pretty(&evaluation).map_err(|error| Error::Bug(error.to_string()))?;
             return print(&format!("{json}\n"));
         }
-        print(&format!("{} on {}\n{}\n", bundle.manifest.model, rows::shown(&self.file), table(&evaluation)))
+        print(&format!("{title}\n{}\n", table(&evaluation)))
+    }
+
+    fn judge(&self, context: &Context, bundle: &Bundle, file: &Path) -> Result<Option<Evaluation>> {
+        let pool = pool(self.threads)?;
+        let threads = Threads::of(&pool);
+        let (schema, encoder) = (&bundle.schema, Some(&bundle.encoder));
+        let opening = Opening { schema, encoder, max_bad_rows: self.max_bad_rows, threads };
+        let rows = rows::open(context, file, &opening)?;
+        evaluate_view(bundle, &rows.dataset.view(), threads, &context.interrupt)
     }
 }
 

@@ -1,12 +1,14 @@
 //! `pctr train`: labeled rows → a bundle.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
 use super::progress::{self, Unit};
 use super::rows::{self, Opening};
 use super::{Context, pool, print, schema};
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::learn::dataset::View;
 use crate::learn::settings::{Evidence, Settings, from_flags};
@@ -48,6 +50,10 @@ pub(crate) struct TrainArgs {
     /// Folder of the bundle.
     #[arg(short, long, value_name = "BUNDLE")]
     out: PathBuf,
+    /// Also write how training went (rows, seconds, curve, threads, instruction set) as JSON; a bundle holds no times, so
+    /// that the same data and seed give the same bytes.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print the bundle's manifest as JSON.
     #[arg(long)]
     json: bool,
@@ -76,6 +82,9 @@ impl TrainArgs {
         let trained = train_with_bar(context, &task, threads, self.model.name())?;
         trained.bundle.write(&self.out)?;
         let manifest = &trained.bundle.manifest;
+        if let Some(path) = &self.record {
+            write_record(path, &trained, threads)?;
+        }
         if self.json {
             let json = serde_json::to_string_pretty(manifest).map_err(|error| Error::Bug(error.to_string()))?;
             return print(&format!("{json}\n"));
@@ -111,6 +120,18 @@ fn show(bar: &ProgressBar, at: Progress) {
     bar.set_position(at.rows);
     let valid = at.valid_log_loss.map_or(String::new(), |loss| format!(", valid {loss:.5}"));
     bar.set_message(format!("log loss {:.5}{valid}", at.log_loss));
+}
+
+/// What a bundle does not say about its training.
+fn write_record(path: &Path, trained: &Trained, threads: Threads<'_>) -> Result<()> {
+    let manifest = &trained.bundle.manifest;
+    let record = serde_json::json!({
+        "model": manifest.model,
+        "threads": threads.count(),
+        "isa": manifest.provenance.isa,
+        "training": trained.record,
+    });
+    durable::write_file(path, |file| writeln!(file, "{record:#}").map_err(Error::io(path, "write")))
 }
 
 /// All but the last tenth to train, the last tenth to calibrate and stop.

@@ -6,6 +6,7 @@ pub mod experiment;
 pub mod generate;
 pub mod inspect;
 mod interrupt;
+pub mod predictions;
 pub mod prepare;
 pub mod report;
 pub mod score;
