@@ -111,12 +111,10 @@ def prepare(bench):
         before=lambda: bench.workload.fresh(target.name),
     )
     in_turn([our, single], bench.options.rounds)
-    loop = bench.pctr.machine().get("byte_loop_gb_per_second")
+    loop = bench.pctr.machine()["rates"]["byte_loop"]["one_thread"]
     for contender in (our, single):
         gigabytes = log.stat().st_size * contender.process_rows_per_second() / bench.options.rows / 1e9
-        contender.note = f"{gigabytes:.2f} GB/s of text"
-        if loop:
-            contender.note += f"; plain byte loop on one core {loop:.2f} GB/s"
+        contender.note = f"{gigabytes:.2f} GB/s of text; a plain byte loop on one core {loop:.2f} GB/s"
     return [our, single]
 
 

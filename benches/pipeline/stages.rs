@@ -179,14 +179,8 @@ fn over_rows(place: &Place, work: &mut dyn FnMut(&[Cell<'_>]) -> Result<(), Refu
 fn prepare_rows(place: &Place, _threads: Threads<'_>) -> Result<Work, Failure> {
     let inputs = [Input::new(place.log())];
     let start = Instant::now();
-    let manifest = prepare(
-        &inputs,
-        &schema()?,
-        &place.prepared(),
-        PrepareOptions::default(),
-        &mut |_| (),
-        &Interrupt::default(),
-    )?;
+    let manifest =
+        prepare(&inputs, &schema()?, &place.prepared(), PrepareOptions::default(), &mut |_| (), &Interrupt::default())?;
     Ok(Work { rows: manifest.rows, seconds: start.elapsed().as_secs_f64() })
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn text(all: &[(u64, Measurement)]) -> String {
         table.column_mut(column).expect("eight columns").set_cell_alignment(CellAlignment::Right);
     }
     for (log_rows, measured) in all {
-        let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
+        let number =
+            |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
         let growth = first_of(all, measured).map(|first| first.rows_per_second() / measured.rows_per_second());
         table.add_row([
             log_rows.to_string(),
