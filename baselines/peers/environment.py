@@ -19,7 +19,7 @@ class Environment:
         self.given_python = Path(python).absolute() if python else None
 
     def python(self, *packages):
-        """An interpreter with `packages`, at the versions of requirements.txt. A given interpreter must have them already."""
+        """An interpreter with `packages` at the versions of requirements.txt; a given one must have them already."""
         if self.given_python:
             return self.given_python
         python = self.folder / "python" / "bin" / "python"
@@ -51,7 +51,7 @@ class Environment:
 
 
 def without_intel_library(clone):
-    """Drops a download of Intel's math library. Only its neural blocks multiply matrices; the linear model never calls it."""
+    """Drops a download of Intel's math library: the linear model multiplies no matrices."""
     for path in [clone / "Cargo.toml", *(clone / "src").glob("*.rs")]:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if not line.startswith(("intel-mkl-src", "extern crate intel_mkl_src"))]
@@ -64,7 +64,7 @@ def blas_library():
     for name in ("openblas", "blas"):
         if f"lib{name}.so " in known:
             return name
-    raise SystemExit("Fwumious Wabbit needs a BLAS to link: install libopenblas-dev (or pass --only without ftrl and text)")
+    raise SystemExit("Fwumious Wabbit needs a BLAS to link: install libopenblas-dev, or leave out ftrl and text")
 
 
 def say(text):

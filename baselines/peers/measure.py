@@ -1,4 +1,7 @@
-"""Commands → how long they took and how much memory they held, in rounds of A B A B so that a drift of the machine hits all alike."""
+"""Commands → how long they took and how much memory they held.
+
+Contenders run in turn, A B A B, so that a drift of the machine hits all alike.
+"""
 
 import dataclasses
 import os
@@ -57,7 +60,7 @@ def in_turn(contenders, rounds):
 
 
 def run(command, threads):
-    """Wall seconds, greatest resident MiB and printed text of one command; a command of one thread stays on one core."""
+    """Wall seconds, greatest resident MiB and printed text of one command; one thread stays on one core."""
     cores = sorted(os.sched_getaffinity(0))
     allowed = cores[-1:] if threads == 1 else cores[:threads]
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))

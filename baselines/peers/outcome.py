@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclasses.dataclass
 class Outcome:
-    """How a run went. `rows` are rows learned (passes counted); the seconds leave out reading what is read beforehand."""
+    """How a run went. `rows` are rows learned, passes counted; the seconds leave out what is read beforehand."""
 
     version: str
     rows: int

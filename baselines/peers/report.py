@@ -12,7 +12,7 @@ COLUMNS = [
 
 
 def table(results):
-    """One line a contender; its ratio says how many times as fast the first of ours is, with the extremes over rounds."""
+    """One line a contender; a ratio says how many times as fast the first of ours is, with the extremes over rounds."""
     lines = [["work", "", "threads", "rows/s", "(process)", "ours is", "log loss", "AUC", "peak MiB", "note"]]
     for work, contenders in results.items():
         for contender in contenders:
@@ -72,7 +72,8 @@ def write_csv(results, folder, machine):
 
 
 def cells(work, contender, ours):
-    seconds = [";".join(f"{value:.3f}" for value in values) for values in (contender.process_seconds, contender.learning_seconds)]
+    both = (contender.process_seconds, contender.learning_seconds)
+    seconds = [";".join(f"{value:.3f}" for value in values) for values in both]
     return [
         *[work, contender.name, "ours" if contender.ours else "peer", contender.threads, contender.rows, *seconds],
         *[f"{contender.rows_per_second():.0f}", f"{contender.process_rows_per_second():.0f}"],

@@ -29,10 +29,10 @@ class Bench:
     def judge_predictions(self, contender, predictions):
         contender.log_loss, contender.auc = one(self.pctr.judge("--predictions", predictions))
 
-    def our_training(self, name, model, train, threads, settings, rows, process_is_work=False):
+    def our_training(self, name, model, train, threads, settings, rows, whole=False):
         bundle = self.folder / f"ours-{model}-{threads}"
         command = self.pctr.train(model, train, self.workload.prepared("valid"), bundle, threads, settings)
-        learning = None if process_is_work else ours.learning_seconds(bundle)
+        learning = None if whole else ours.learning_seconds(bundle)
         return Contender(name, True, threads, rows, command, self.pctr.version, learning), bundle
 
     def fwumious(self):
@@ -58,7 +58,8 @@ def ftrl(bench):
     command = program.train(text, model, from_cache=True)
     if not Path(f"{text}.fwcache").exists():
         in_turn([Contender("Fwumious makes its cache", False, 1, rows, command, "")], 1)
-    peer = Contender("Fwumious LR from its cache", False, 1, rows, command, fwumious_version(), program.learning_seconds)
+    version, learning = fwumious_version(), program.learning_seconds
+    peer = Contender("Fwumious LR from its cache", False, 1, rows, command, version, learning)
     in_turn([our, peer], bench.options.rounds)
     bench.judge_bundle(our, bundle)
     bench.judge_linear(peer, program, model)
@@ -66,14 +67,13 @@ def ftrl(bench):
 
 
 def text(bench):
-    """Text → a trained linear model, the whole process. The peers read text that was converted for them, not Criteo's."""
+    """Text → a trained linear model, the whole process. The peers read text that was converted for them."""
     rows, program = bench.options.rows, bench.fwumious()
     vowpal = linear.VowpalWabbit(bench.environment.python("vowpalwabbit"))
     lines, model = bench.workload.text("train"), bench.folder / "fwumious-text.model"
     vowpal_model = bench.folder / "vowpal.model"
-    our, bundle = bench.our_training(
-        "pctr FTRL from text", "ftrl", bench.workload.rows("train"), bench.cores, ours.LINEAR, rows, process_is_work=True
-    )
+    log = bench.workload.rows("train")
+    our, bundle = bench.our_training("pctr FTRL from text", "ftrl", log, bench.cores, ours.LINEAR, rows, whole=True)
     # A log's own encoder is learned from it, so its few validation rows must come as a log too.
     our.command[our.command.index("--valid") + 1] = bench.workload.rows("valid")
     fwumious = Contender(
@@ -89,7 +89,7 @@ def text(bench):
 
 
 def prepare(bench):
-    """Text → prepared rows on all cores. The rate of the note is of text; beside it, what a plain loop over bytes reaches."""
+    """Text → prepared rows. The note says GB/s of text; beside it, what a plain loop over bytes reaches."""
     log = bench.workload.rows("train")
     target = bench.folder / "prepared-again"
     our = Contender(
