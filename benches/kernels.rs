@@ -10,7 +10,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pctr::kernels::{
     AdamStep, EMPTY_SLOT, FLOPS_PER_BURST_ITERATION, Finish, FtrlRates, FtrlScratch, FtrlTask, GemmScratch, Matrix,
-    MatrixMut, PackedMatrix, Precision, adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_statistics, column_sums,
+    MatrixMut, PackedMatrix, Precision, adagrad_rowwise, adam, add_bias_relu, axpy, batch_norm_moments, column_sums,
     cross_forward, dot, dropout, fma_burst, ftrl_learn, gather_rows, gemm, gemm_packed, isa, linear_logits,
     log_loss_with_logits,
 };
@@ -92,9 +92,8 @@ fn elements(criterion: &mut Criterion) {
         bench("add_bias_relu", &mut || add_bias_relu(MatrixMut::new(&mut y, length / WIDTH, WIDTH), &bias));
         bench("cross_forward", &mut || cross_forward(&mut y, &x, &v, &bias, &g));
         bench("column_sums", &mut || column_sums(Matrix::new(&x, length / WIDTH, WIDTH), &mut y[..WIDTH], false));
-        bench("batch_norm_statistics", &mut || {
-            batch_norm_statistics(&x, &mut m[..WIDTH], &mut second[..WIDTH]);
-        });
+        let (mut mean, mut squares) = ([0.0; WIDTH], [0.0; WIDTH]);
+        bench("batch_norm_moments", &mut || batch_norm_moments(&x, &mut mean, &mut squares));
         bench("dropout", &mut || dropout(&mut y, 0.999, 7, 11));
         bench("adam", &mut || adam(&mut y, &mut m, &mut second, &g, &step));
         bench("adagrad_rowwise of 16", &mut || {

@@ -77,6 +77,16 @@ impl Isa {
         Isa::Scalar
     }
 
+    /// Whether kernels of this set multiply bfloat16 in one instruction on this processor.
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            self == Isa::Avx512 && std::is_x86_feature_detected!("avx512bf16")
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Whether this processor can run the set. A processor that has one set has all poorer ones.
     pub fn is_available(self) -> bool {
         self <= Isa::best()

@@ -45,18 +45,31 @@ per_isa! {
 }
 
 per_isa! {
-    /// From the gradient `grad` of the layer's output: grad_v = grad ⊙ x0, and grad_x0 += grad ⊙ (v + bias).
+    /// From the gradient `grad` of the layer's output, with u = x·W + bias: grad_u = grad ⊙ x0, grad_x0 += grad ⊙ u, and
+    /// grad_bias = column sums of grad_u, one chain of additions each.
     ///
-    /// The gradient of the bias is the column sums of grad_v; that of x is `grad` itself plus grad_v·Wᵀ.
+    /// The gradient of x is `grad` itself plus grad_u·Wᵀ.
     pub fn cross_backward(
-        grad: &[f32], x0: &[f32], v: &[f32], bias: &[f32], grad_v: &mut [f32], grad_x0: &mut [f32]
+        grad: &[f32], x0: &[f32], u: &[f32], grad_u: &mut [f32], grad_x0: &mut [f32], grad_bias: &mut [f32]
     ) = cross_backward_body,
     check {
-        assert_rows("cross_backward", grad.len(), bias.len());
+        assert_rows("cross_backward", grad.len(), grad_bias.len());
         assert_same("cross_backward (x0)", grad.len(), x0.len());
-        assert_same("cross_backward (v)", grad.len(), v.len());
-        assert_same("cross_backward (grad_v)", grad.len(), grad_v.len());
+        assert_same("cross_backward (u)", grad.len(), u.len());
+        assert_same("cross_backward (grad_u)", grad.len(), grad_u.len());
         assert_same("cross_backward (grad_x0)", grad.len(), grad_x0.len());
+    }
+}
+
+per_isa! {
+    /// Backward of x · weight, one number a row: from its gradient `grad`, grad_weight = Σ rows grad x and grad_x = grad weight.
+    pub fn linear_backward(
+        grad: &[f32], weight: &[f32], x: &[f32], grad_weight: &mut [f32], grad_x: &mut [f32]
+    ) = linear_backward_body,
+    check {
+        assert_same("linear_backward (x)", grad.len() * weight.len(), x.len());
+        assert_same("linear_backward (grad_weight)", weight.len(), grad_weight.len());
+        assert_same("linear_backward (grad_x)", x.len(), grad_x.len());
     }
 }
 
@@ -108,15 +121,37 @@ fn cross_forward_body(out: &mut [f32], x0: &[f32], v: &[f32], bias: &[f32], x: &
 }
 
 #[inline(always)]
-fn cross_backward_body(grad: &[f32], x0: &[f32], v: &[f32], bias: &[f32], grad_v: &mut [f32], grad_x0: &mut [f32]) {
-    let width = bias.len().max(1);
-    let inputs = grad.chunks_exact(width).zip(x0.chunks_exact(width)).zip(v.chunks_exact(width));
-    let outputs = grad_v.chunks_exact_mut(width).zip(grad_x0.chunks_exact_mut(width));
-    for (((grad, x0), v), (grad_v, grad_x0)) in inputs.zip(outputs) {
-        let inputs = grad.iter().zip(x0).zip(v).zip(bias);
-        for ((((&grad, &x0), &v), &bias), (grad_v, grad_x0)) in inputs.zip(grad_v.iter_mut().zip(grad_x0)) {
-            *grad_v = grad * x0;
-            *grad_x0 = grad.mul_add(v + bias, *grad_x0);
+fn cross_backward_body(
+    grad: &[f32],
+    x0: &[f32],
+    u: &[f32],
+    grad_u: &mut [f32],
+    grad_x0: &mut [f32],
+    grad_bias: &mut [f32],
+) {
+    grad_bias.fill(0.0);
+    let width = grad_bias.len().max(1);
+    let inputs = grad.chunks_exact(width).zip(x0.chunks_exact(width)).zip(u.chunks_exact(width));
+    let outputs = grad_u.chunks_exact_mut(width).zip(grad_x0.chunks_exact_mut(width));
+    for (((grad, x0), u), (grad_u, grad_x0)) in inputs.zip(outputs) {
+        let outputs = grad_u.iter_mut().zip(grad_x0).zip(&mut *grad_bias);
+        for (((&grad, &x0), &u), ((grad_u, grad_x0), grad_bias)) in grad.iter().zip(x0).zip(u).zip(outputs) {
+            *grad_u = grad * x0;
+            *grad_x0 = grad.mul_add(u, *grad_x0);
+            *grad_bias += *grad_u;
+        }
+    }
+}
+
+#[inline(always)]
+fn linear_backward_body(grad: &[f32], weight: &[f32], x: &[f32], grad_weight: &mut [f32], grad_x: &mut [f32]) {
+    grad_weight.fill(0.0);
+    let width = weight.len().max(1);
+    for ((&grad, x), grad_x) in grad.iter().zip(x.chunks_exact(width)).zip(grad_x.chunks_exact_mut(width)) {
+        let inputs = x.iter().zip(weight);
+        for ((&x, &weight), (grad_weight, grad_x)) in inputs.zip(grad_weight.iter_mut().zip(grad_x)) {
+            *grad_weight = grad.mul_add(x, *grad_weight);
+            *grad_x = grad * weight;
         }
     }
 }

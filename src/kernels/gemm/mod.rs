@@ -57,6 +57,19 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The one in which this processor multiplies fastest.
+    pub fn fastest() -> Self {
+        if isa().multiplies_bf16() { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// As settings and records write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        }
+    }
+
     /// Packed steps of k: bfloat16 takes them in pairs.
     fn steps(self, depth: usize) -> usize {
         match self {

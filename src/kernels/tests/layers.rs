@@ -1,8 +1,8 @@
 //! Layers: element-wise parts, batch normalization, dropout.
 
 use super::super::{
-    MatrixMut, add_bias, add_bias_relu, batch_norm_backward, batch_norm_forward, batch_norm_statistics, cross_backward,
-    cross_forward, dropout, relu_backward, scale_shift,
+    MatrixMut, add_bias, add_bias_relu, batch_norm_backward, batch_norm_forward, batch_norm_gradient_sums,
+    batch_norm_moments, cross_backward, cross_forward, dropout, linear_backward, relu_backward, scale_shift,
 };
 use super::{SIZES, assert_close, bits, numbers, on_every_isa};
 
@@ -56,16 +56,47 @@ fn cross_layers() {
             let [x0, v, x, grad, start] = [5, 6, 7, 8, 9].map(|seed| numbers(length, seed));
             let bias = numbers(width, 10);
             let (mut out, mut grad_v, mut grad_x0) = (vec![0.0; length], vec![0.0; length], start.clone());
+            let mut grad_bias = vec![9.0; width];
             cross_forward(&mut out, &x0[1..], &v[1..], &bias[1..], &x[1..]);
-            cross_backward(&grad[1..], &x0[1..], &v[1..], &bias[1..], &mut grad_v, &mut grad_x0[1..]);
+            cross_backward(&grad[1..], &x0[1..], &v[1..], &mut grad_v, &mut grad_x0[1..], &mut grad_bias);
             for at in 0..length {
                 let inner = v[1 + at] + bias[1 + at % width];
                 assert_eq!(out[at], x0[1 + at].mul_add(inner, x[1 + at]));
                 assert_eq!(grad_v[at], grad[1 + at] * x0[1 + at]);
-                assert_eq!(grad_x0[1 + at], grad[1 + at].mul_add(inner, start[1 + at]));
+                assert_eq!(grad_x0[1 + at], grad[1 + at].mul_add(v[1 + at], start[1 + at]));
+            }
+            for (column, &got) in grad_bias.iter().enumerate() {
+                assert_eq!(got, (0..ROWS).fold(0.0, |sum, row| sum + grad_v[row * width + column]));
             }
         });
     });
+}
+
+#[test]
+fn linear_layers_of_one_output() {
+    on_every_isa(|| {
+        SIZES.into_iter().for_each(|width| {
+            let (x, weight, grad) = (numbers(ROWS * width, 20), numbers(width, 21), numbers(ROWS, 22));
+            let (mut grad_weight, mut grad_x) = (vec![9.0; width], vec![9.0; ROWS * width]);
+            linear_backward(&grad[1..], &weight[1..], &x[1..], &mut grad_weight, &mut grad_x);
+            for column in 0..width {
+                let sum = |sum: f32, row: usize| grad[1 + row].mul_add(x[1 + row * width + column], sum);
+                assert_eq!(grad_weight[column], (0..ROWS).fold(0.0, sum));
+                for row in 0..ROWS {
+                    assert_eq!(grad_x[row * width + column], grad[1 + row] * weight[1 + column]);
+                }
+            }
+        });
+    });
+}
+
+/// Mean and biased variance in f32, as layers take them from the moments.
+fn statistics(x: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut mean, mut squares) = (vec![9.0; width], vec![9.0; width]);
+    batch_norm_moments(x, &mut mean, &mut squares);
+    let rows = (x.len() / width.max(1)).max(1) as f64;
+    let narrow = |value: &f64| *value as f32;
+    (mean.iter().map(narrow).collect(), squares.iter().map(|sum| narrow(&(sum / rows))).collect())
 }
 
 #[test]
@@ -74,12 +105,11 @@ fn batch_statistics_and_normalization() {
         SIZES.map(|width| {
             let x: Vec<f32> = numbers(7 * width, 11).iter().map(|x| x + 100.0).collect();
             let x = &x[1..];
-            let (mut mean, mut variance) = (vec![9.0; width], vec![9.0; width]);
-            batch_norm_statistics(x, &mut mean, &mut variance);
+            let (mean, variance) = statistics(x, width);
             let (gamma, beta) = (numbers(width, 12), numbers(width, 13));
             let (gamma, beta) = (&gamma[1..], &beta[1..]);
-            let (mut normalized, mut out) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-            batch_norm_forward(x, &mean, &variance, 1e-5, gamma, beta, &mut normalized, &mut out);
+            let (mut normalized, mut out) = (vec![0.0; x.len()], x.to_vec());
+            batch_norm_forward(&mut out, &mean, &variance, 1e-5, gamma, beta, &mut normalized);
             for column in 0..width {
                 let values = || x.iter().skip(column).step_by(width).map(|&x| f64::from(x));
                 let expected_mean = values().sum::<f64>() / 7.0;
@@ -91,15 +121,16 @@ fn batch_statistics_and_normalization() {
                     let at = row * width + column;
                     assert_close(normalized[at], expected, 1e-5);
                     let expected = expected * f64::from(gamma[column]) + f64::from(beta[column]);
-                    assert_close(out[at], expected, 1e-5);
+                    assert_close(out[at], expected.max(0.0), 1e-5);
                 }
             }
             (bits(&mean), bits(&variance), bits(&normalized), bits(&out))
         })
     });
-    let (mut mean, mut variance) = ([9.0; 2], [9.0; 2]);
-    batch_norm_statistics(&[], &mut mean, &mut variance);
-    assert_eq!((mean, variance), ([0.0; 2], [0.0; 2]));
+    assert_eq!(statistics(&[], 2), (vec![0.0; 2], vec![0.0; 2]));
+    let mut out = [f32::NAN];
+    batch_norm_forward(&mut out, &[0.0], &[1.0], 1e-5, &[1.0], &[0.0], &mut [0.0]);
+    assert!(out[0].is_nan());
 }
 
 /// The loss Σ target ⊙ out, as a function of x, gamma and beta, in f64; for finite differences.
@@ -124,13 +155,17 @@ fn batch_normalization_backward_agrees_with_finite_differences() {
             let rows = 6;
             let [x, target] = [14, 15].map(|seed| numbers(rows * width - 1, seed));
             let [gamma, beta] = [16, 17].map(|seed| numbers(width - 1, seed));
-            let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
-            batch_norm_statistics(&x, &mut mean, &mut variance);
-            let (mut normalized, mut out) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-            batch_norm_forward(&x, &mean, &variance, 1e-5, &gamma, &beta, &mut normalized, &mut out);
+            let (mean, variance) = statistics(&x, width);
+            let mut normalized = vec![0.0; x.len()];
+            batch_norm_forward(&mut x.clone(), &mean, &variance, 1e-5, &gamma, &beta, &mut normalized);
             let mut grad = target.clone();
-            let (mut grad_gamma, mut grad_beta) = (vec![0.0; width], vec![0.0; width]);
-            batch_norm_backward(&mut grad, &normalized, &variance, 1e-5, &gamma, &mut grad_gamma, &mut grad_beta);
+            let (mut gammas, mut betas) = (vec![9.0; width], vec![9.0; width]);
+            batch_norm_gradient_sums(&grad, &normalized, &mut gammas, &mut betas);
+            let per_row = |sums: &[f64]| sums.iter().map(|sum| (sum / rows as f64) as f32).collect::<Vec<_>>();
+            let (mean_gamma, mean_beta) = (per_row(&gammas), per_row(&betas));
+            batch_norm_backward(&mut grad, &normalized, &variance, 1e-5, &gamma, &mean_gamma, &mean_beta);
+            let narrow = |sums: &[f64]| sums.iter().map(|sum| *sum as f32).collect::<Vec<_>>();
+            let (grad_gamma, grad_beta) = (narrow(&gammas), narrow(&betas));
 
             let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
             let points = [wide(&x), wide(&gamma), wide(&beta)];

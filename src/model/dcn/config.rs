@@ -1,6 +1,7 @@
 //! The settings of the network: [`RawDcn`] as written in a recipe, [`DcnConfig`] once every bound holds.
 
 use crate::error::{Error, Result};
+use crate::kernels::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Settings that hold together; the only way in is through [`RawDcn`].
@@ -50,6 +51,10 @@ pub struct RawDcn {
     pub wide_l2: f32,
     /// With a linear part: whether crosses (`a*b`) get embeddings too, or only linear weights. Default false.
     pub embed_crosses: bool,
+    /// What the factors of matrix products are rounded to while learning: `f32` (as they are), `bf16`, or `auto`, which is `bf16`
+    /// where the processor multiplies bfloat16 (AVX512_BF16) and `f32` elsewhere. Weights, sums and scoring are f32 always.
+    /// Default `auto`.
+    pub precision: LearningPrecision,
     /// Learning rate of Adam for everything dense; above 0, at most 1. Default 0.001.
     pub learning_rate: f32,
     /// Decay of Adam's mean of gradients; from 0, below 1. Default 0.9.
@@ -88,6 +93,18 @@ pub enum Structure {
     Stacked,
     /// Embeddings → cross layers and tower side by side → logit.
     Parallel,
+}
+
+/// What the factors of matrix products are rounded to while learning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningPrecision {
+    /// bfloat16 where the processor multiplies it, else `f32`.
+    Auto,
+    /// Not rounded: the same bits on every processor.
+    F32,
+    /// bfloat16; a processor that cannot multiply it rounds, and multiplies in f32.
+    Bf16,
 }
 
 /// How the linear part learns.
@@ -157,6 +174,7 @@ impl Default for RawDcn {
             wide_l1: 0.0,
             wide_l2: 0.0,
             embed_crosses: false,
+            precision: LearningPrecision::Auto,
             learning_rate: 1e-3,
             beta1: 0.9,
             beta2: 0.999,
@@ -177,6 +195,15 @@ impl DcnConfig {
     /// The settings, all in bounds.
     pub fn settings(&self) -> &RawDcn {
         &self.0
+    }
+
+    /// What the factors of products are rounded to, on this processor.
+    pub fn precision(&self) -> Precision {
+        match self.0.precision {
+            LearningPrecision::F32 => Precision::F32,
+            LearningPrecision::Bf16 => Precision::Bf16,
+            LearningPrecision::Auto => Precision::fastest(),
+        }
     }
 
     /// Learning rate of the embeddings, after its default.

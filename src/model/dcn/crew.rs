@@ -1,75 +1,137 @@
-//! Lent threads with one working memory each, and the two ways in which layers cut their work.
+//! Lent threads with one working memory each, and what says which stage of a step is running.
 //!
-//! Forward passes and gradients of inputs are cut by rows of the batch, gradients of weights by rows of the weight. Every
-//! element of a product is one chain of additions wherever it is cut ([`kernels::gemm()`]), so cuts may follow the number of
-//! threads. Sums over rows (biases) are different: they are taken block by block of [`BLOCK`] rows, then over blocks, and
-//! blocks never follow the number of threads.
+//! A step is cut into pieces that do not follow the number of threads: blocks of [`BLOCK`] rows through the network, runs of
+//! rows of a weight for its gradient, pieces of parameters and of touched rows for the optimizers. Threads take the next
+//! piece when they are done with one. Each piece gives the same bits whoever works on it, and sums over pieces are taken in
+//! the order of the pieces, so the number of threads never changes a bit.
 
-use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, Precision};
+use crate::kernels::{GemmScratch, Precision};
 use crate::model::Threads;
+use std::sync::{Mutex, PoisonError};
 
-/// Rows worked on at a time, so that what one kernel writes the next one reads from the cache.
-pub(super) const BLOCK: usize = 128;
+/// Rows that go through the network together: what one kernel writes, the next one reads from the second-level cache.
+pub(super) const BLOCK: usize = 256;
 
-/// Threads, and one working memory for each.
-#[derive(Debug)]
-pub(super) struct Crew<'a> {
-    pub(super) threads: Threads<'a>,
-    scratch: &'a mut Vec<GemmScratch>,
+/// The parts of a step, as [`DcnLearner::learn_watched`](super::DcnLearner::learn_watched) tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Places of the batch sorted by slot.
+    Sort,
+    /// Weights packed for the products, once a step.
+    PackWeights,
+    /// Steps and decay that touched rows owe.
+    CatchUp,
+    /// Embeddings of the rows.
+    Gather,
+    /// Products of the cross layers with their epilogue.
+    CrossForward,
+    /// Products of the tower with bias and ReLU.
+    TowerForward,
+    /// Dropout, and batch normalization in both directions.
+    Normalize,
+    /// Head, linear part and loss, with their gradients.
+    Head,
+    /// Gradients of cross layers that are no product, and their packing.
+    CrossSplit,
+    /// Products that give the gradients of a cross layer's inputs.
+    CrossInputs,
+    /// Gradients of the tower that are no product (ReLU, bias), and their packing.
+    TowerSplit,
+    /// Products that give the gradients of a tower layer's inputs.
+    TowerInputs,
+    /// Products that give the gradients of weights.
+    WeightGradients,
+    /// Adam on everything dense.
+    Adam,
+    /// Gradients of embeddings and linear weights added up, and their optimizers.
+    Embeddings,
 }
 
-/// What one thread needs to work on a run of rows.
-pub(super) struct Lane<'a> {
-    /// First row of the run.
-    pub(super) first: usize,
-    /// Working memory for products.
-    pub(super) scratch: &'a mut GemmScratch,
+impl Stage {
+    /// All stages, in the order of a step.
+    pub const ALL: [Stage; 15] = [
+        Stage::Sort,
+        Stage::PackWeights,
+        Stage::CatchUp,
+        Stage::Gather,
+        Stage::CrossForward,
+        Stage::TowerForward,
+        Stage::Normalize,
+        Stage::Head,
+        Stage::CrossSplit,
+        Stage::CrossInputs,
+        Stage::TowerSplit,
+        Stage::TowerInputs,
+        Stage::WeightGradients,
+        Stage::Adam,
+        Stage::Embeddings,
+    ];
+
+    /// Whether its time goes to matrix products.
+    pub fn is_product(self) -> bool {
+        use Stage::{CrossForward, CrossInputs, TowerForward, TowerInputs, WeightGradients};
+        matches!(self, CrossForward | CrossInputs | TowerForward | TowerInputs | WeightGradients)
+    }
+}
+
+/// Called at the beginning of each stage by the thread that begins it; the ground itself reads no clock.
+pub(super) type Watch<'a> = &'a (dyn Fn(Stage) + Sync);
+
+/// Threads, and one working memory for each.
+pub(super) struct Crew<'a> {
+    pub(super) threads: Threads<'a>,
+    lanes: &'a mut Vec<Lane>,
+    pub(super) watch: Watch<'a>,
+}
+
+/// The working memory of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) gemm: GemmScratch,
+    /// What the factors of products are rounded to.
+    pub(super) precision: Precision,
+    /// Buffers that blocks have given back; the last one is still in the cache.
+    strips: Vec<Vec<f32>>,
+}
+
+impl Lane {
+    /// A buffer of at least `length` values, whatever they are.
+    pub(super) fn take(&mut self, length: usize) -> Vec<f32> {
+        let mut strip = self.strips.pop().unwrap_or_default();
+        if strip.len() < length {
+            strip.resize(length, 0.0);
+        }
+        strip
+    }
+
+    /// Takes back what [`Lane::take`] gave, here or elsewhere.
+    pub(super) fn give(&mut self, strip: &mut Vec<f32>) {
+        self.strips.push(std::mem::take(strip));
+    }
 }
 
 impl<'a> Crew<'a> {
-    pub(super) fn new(threads: Threads<'a>, scratch: &'a mut Vec<GemmScratch>) -> Self {
-        scratch.resize_with(threads.count().max(scratch.len()), GemmScratch::new);
-        Crew { threads, scratch }
+    pub(super) fn new(
+        threads: Threads<'a>,
+        precision: Precision,
+        lanes: &'a mut Vec<Lane>,
+        watch: Watch<'a>,
+    ) -> Self {
+        lanes.resize_with(threads.count().max(lanes.len()), Lane::default);
+        lanes.iter_mut().for_each(|lane| lane.precision = precision);
+        Crew { threads, lanes, watch }
     }
 
-    /// Rows in the run of one thread: whole blocks, as even as they can be.
-    pub(super) fn run(&self, rows: usize) -> usize {
-        rows.div_ceil(BLOCK).div_ceil(self.threads.count()).max(1) * BLOCK
-    }
-
-    /// Gives each run of `rows` rows, with its part of some buffers, to a thread.
-    ///
-    /// `parts` yields the buffers cut into runs of [`Crew::run`] rows, in order.
-    pub(super) fn rows<T: Send>(
-        &mut self,
-        rows: usize,
-        parts: impl Iterator<Item = T>,
-        work: impl Fn(Lane<'_>, T) + Sync,
-    ) {
-        let run = self.run(rows);
-        let lanes = self.scratch.iter_mut().enumerate();
-        let pieces: Vec<_> =
-            lanes.map(|(run_index, scratch)| Lane { first: run_index * run, scratch }).zip(parts).collect();
-        self.threads.for_each(pieces, |(lane, part)| work(lane, part));
-    }
-
-    /// gradient = inputsᵀ · outputs, for a weight of shape `inputs.columns() × outputs.columns()`.
-    pub(super) fn weight_gradient(&mut self, gradient: &mut [f32], inputs: Matrix<'_>, outputs: Matrix<'_>) {
-        let (height, width) = (inputs.columns(), outputs.columns());
-        let run = height.div_ceil(self.threads.count()).next_multiple_of(16);
-        let pieces: Vec<_> = gradient.chunks_mut(run * width).zip(self.scratch.iter_mut()).enumerate().collect();
-        self.threads.for_each(pieces, |(index, (gradient, scratch))| {
-            let rows = gradient.len() / width;
-            let inputs = inputs.t().row_range(index * run..index * run + rows);
-            kernels::gemm(
-                MatrixMut::new(gradient, rows, width),
-                inputs,
-                outputs,
-                false,
-                Precision::F32,
-                Finish::None,
-                scratch,
-            );
+    /// Works off `pieces`: each thread takes the next one when it is done with the last.
+    pub(super) fn each<T>(&mut self, pieces: impl Iterator<Item = T> + Send, work: impl Fn(T, &mut Lane) + Sync) {
+        let pieces = Mutex::new(pieces);
+        // A panic in another thread ends the step anyway; this one may finish what is left.
+        let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let lanes = self.lanes.iter_mut().take(self.threads.count()).collect();
+        self.threads.for_each(lanes, |lane| {
+            while let Some(piece) = next() {
+                work(piece, lane);
+            }
         });
     }
 }
@@ -77,9 +139,4 @@ impl<'a> Crew<'a> {
 /// Makes room for `length` values; memory is kept when a batch is shorter than one before.
 pub(super) fn fit(buffer: &mut Vec<f32>, length: usize) {
     buffer.resize(length, 0.0);
-}
-
-/// Sums of blocks, `blocks × width` → `width`, in the order of the blocks.
-pub(super) fn add_blocks(partial: &[f32], width: usize, out: &mut [f32]) {
-    kernels::column_sums(Matrix::new(partial, partial.len() / width, width), out, false);
 }

@@ -1,19 +1,20 @@
 //! One full-rank cross layer: x₍l+1₎ = x₀ ⊙ (x₍l₎ W + b) + x₍l₎ (Wang et al. 2021, equation 1).
 //!
 //! Rows are impressions, so the paper's W is stored transposed: `W[input, output]`. With g = ∂loss/∂x₍l+1₎ and
-//! v = x₍l₎ W, the gradients are
+//! u = x₍l₎ W + b, the gradients are
 //!
 //! ```text
-//! gv = g ⊙ x₀     ∂W = x₍l₎ᵀ gv     ∂b = Σ rows gv     ∂x₀ += g ⊙ (v + b)     ∂x₍l₎ = g + gv Wᵀ
+//! gu = g ⊙ x₀     ∂W = x₍l₎ᵀ gu     ∂b = Σ rows gu     ∂x₀ += g ⊙ u     ∂x₍l₎ = g + gu Wᵀ
 //! ```
 
-use super::crew::{self, BLOCK, Crew};
+use super::block::{CrossTrace, Outer, Outputs};
+use super::crew::{self, Lane, Stage, Watch};
 use super::parameters::{Parameters, Start};
-use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix, Precision};
+use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 
-/// Weights `width × width` and `width`; buffers `rows × width`.
+/// Weights `width × width` and `width`.
 #[derive(Debug, Clone)]
 pub(super) struct FullCross {
     width: usize,
@@ -21,10 +22,6 @@ pub(super) struct FullCross {
     bias: Range<usize>,
     packed: PackedMatrix,
     packed_transposed: PackedMatrix,
-    /// v = x W, kept for the backward pass.
-    product: Vec<f32>,
-    /// Sums of gv over blocks of rows.
-    bias_blocks: Vec<f32>,
 }
 
 impl FullCross {
@@ -41,77 +38,69 @@ impl FullCross {
             bias: parameters.vector(format!("{name}.bias"), width, 0.0),
             packed: PackedMatrix::default(),
             packed_transposed: PackedMatrix::default(),
-            product: Vec::new(),
-            bias_blocks: Vec::new(),
         }
     }
 
-    /// `x0`, `x` → `out`, all `rows × width`.
-    pub(super) fn forward(&mut self, values: &[f32], x0: &[f32], x: &[f32], out: &mut [f32], crew: &mut Crew<'_>) {
-        let width = self.width;
-        let rows = x.len() / width;
-        let bias = &values[self.bias.clone()];
-        self.packed.repack(Matrix::new(&values[self.weight.clone()], width, width), Precision::F32);
-        crew::fit(&mut self.product, rows * width);
-        let (packed, run) = (&self.packed, crew.run(rows) * width);
-        crew.rows(rows, out.chunks_mut(run).zip(self.product.chunks_mut(run)), |lane, (out, product)| {
-            let blocks = out.chunks_mut(BLOCK * width).zip(product.chunks_mut(BLOCK * width));
-            for (block, (out, product)) in blocks.enumerate() {
-                let rows = out.len() / width;
-                let at = (lane.first + block * BLOCK) * width..(lane.first + block * BLOCK + rows) * width;
-                let x = &x[at.clone()];
-                let target = MatrixMut::new(product, rows, width);
-                kernels::gemm_packed(target, Matrix::new(x, rows, width), packed, false, Finish::None, lane.scratch);
-                kernels::cross_forward(out, &x0[at], product, bias, x);
-            }
-        });
+    /// What has to be packed at the beginning of a step.
+    pub(super) fn packings<'a>(&'a mut self, values: &'a [f32]) -> Vec<(&'a mut PackedMatrix, Matrix<'a>)> {
+        let weight = Matrix::new(&values[self.weight.clone()], self.width, self.width);
+        vec![(&mut self.packed, weight), (&mut self.packed_transposed, weight.t())]
     }
 
-    /// `gradient` holds ∂x₍l+1₎ and leaves as ∂x₍l₎; `gradient_x0` grows; `buffer` is overwritten. All `rows × width`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two inputs, three gradients, one buffer; a struct would only rename them"
-    )]
+    /// `x0`, `x` → `trace.out`, all `rows × width`.
+    pub(super) fn forward(&self, values: &[f32], x0: &[f32], x: &[f32], trace: &mut CrossTrace, lane: &mut Lane) {
+        let (width, length, rows) = (self.width, x.len(), x.len() / self.width);
+        trace.product = lane.take(length);
+        let x = Matrix::new(x, rows, width);
+        let finish = Finish::Cross {
+            bias: &values[self.bias.clone()],
+            x0: Matrix::new(x0, rows, width),
+            x,
+            product: Some(MatrixMut::new(&mut trace.product[..length], rows, width)),
+        };
+        let out = MatrixMut::new(&mut trace.out, rows, width);
+        kernels::gemm_packed(out, x, &self.packed, false, finish, &mut lane.gemm);
+    }
+
+    /// `gradient` holds ∂x₍l+1₎ and leaves as ∂x₍l₎; `gradient_x0` grows. For the first layer ∂x₍l₎ goes to `gradient_x0` too,
+    /// and `gradient` is left as it was.
+    #[expect(clippy::too_many_arguments, reason = "they are the formula's")]
     pub(super) fn backward(
-        &mut self,
-        parameters: &mut Parameters,
+        &self,
         x0: &[f32],
-        x: &[f32],
         gradient: &mut [f32],
         gradient_x0: &mut [f32],
-        buffer: &mut [f32],
-        crew: &mut Crew<'_>,
+        is_first: bool,
+        trace: &mut CrossTrace,
+        lane: &mut Lane,
+        watch: Watch<'_>,
     ) {
+        let (width, length, rows) = (self.width, x0.len(), x0.len() / self.width);
+        watch(Stage::CrossSplit);
+        let mut split = lane.take(length);
+        let gradient_u = &mut split[..length];
+        crew::fit(&mut trace.bias, width);
+        let product = &trace.product[..length];
+        kernels::cross_backward(gradient, x0, product, gradient_u, gradient_x0, &mut trace.bias);
+        if is_first {
+            kernels::add_assign(gradient_x0, gradient);
+        }
+        lane.give(&mut trace.product);
+        let gradient_u = Matrix::new(gradient_u, rows, width);
+        trace.gradient.repack(gradient_u, lane.precision);
+        watch(Stage::CrossInputs);
+        let target = MatrixMut::new(if is_first { gradient_x0 } else { gradient }, rows, width);
+        kernels::gemm_packed(target, gradient_u, &self.packed_transposed, true, Finish::None, &mut lane.gemm);
+        lane.give(&mut split);
+    }
+
+    /// The bias, and the weights whose gradients are sums over blocks. `layer` is the number of this one.
+    pub(super) fn gradients(&self, layer: usize) -> (Range<usize>, Vec<Outer>) {
         let width = self.width;
-        let rows = x.len() / width;
-        let bias = &parameters.values[self.bias.clone()];
-        self.packed_transposed
-            .repack(Matrix::new(&parameters.values[self.weight.clone()], width, width).t(), Precision::F32);
-        crew::fit(&mut self.bias_blocks, rows.div_ceil(BLOCK) * width);
-        let (packed, product, run) = (&self.packed_transposed, &self.product, crew.run(rows));
-        let parts = (gradient.chunks_mut(run * width).zip(gradient_x0.chunks_mut(run * width)))
-            .zip(buffer.chunks_mut(run * width).zip(self.bias_blocks.chunks_mut(run / BLOCK * width)));
-        crew.rows(rows, parts, |lane, ((gradient, gradient_x0), (gradient_v, bias_blocks))| {
-            let blocks = (gradient.chunks_mut(BLOCK * width).zip(gradient_x0.chunks_mut(BLOCK * width)))
-                .zip(gradient_v.chunks_mut(BLOCK * width).zip(bias_blocks.chunks_mut(width)));
-            for (block, ((gradient, gradient_x0), (gradient_v, bias_sum))) in blocks.enumerate() {
-                let rows = gradient.len() / width;
-                let at = (lane.first + block * BLOCK) * width..(lane.first + block * BLOCK + rows) * width;
-                kernels::cross_backward(gradient, &x0[at.clone()], &product[at], bias, gradient_v, gradient_x0);
-                let gradient_v = Matrix::new(gradient_v, rows, width);
-                kernels::column_sums(gradient_v, bias_sum, false);
-                kernels::gemm_packed(
-                    MatrixMut::new(gradient, rows, width),
-                    gradient_v,
-                    packed,
-                    true,
-                    Finish::None,
-                    lane.scratch,
-                );
-            }
+        let outer = Outer::new(self.weight.clone(), move |block| {
+            let inputs = Matrix::new(block.cross_input(layer), block.rows, width);
+            (inputs, Outputs::Packed(&block.cross[layer].gradient))
         });
-        crew::add_blocks(&self.bias_blocks, width, &mut parameters.gradients[self.bias.clone()]);
-        let (inputs, outputs) = (Matrix::new(x, rows, width), Matrix::new(buffer, rows, width));
-        crew.weight_gradient(&mut parameters.gradients[self.weight.clone()], inputs, outputs);
+        (self.bias.clone(), vec![outer])
     }
 }

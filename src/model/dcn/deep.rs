@@ -8,10 +8,11 @@
 //!
 //! A dropped value is 0, so `[h > 0]` covers the ReLU and the dropout; no mask is kept.
 
-use super::crew::{self, BLOCK, Crew};
+use super::block::{DeepTrace, Outer, Outputs};
+use super::crew::{self, Lane, Stage, Watch};
 use super::norm::BatchNorm;
 use super::parameters::{Parameters, Start};
-use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix, Precision};
+use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 
@@ -29,25 +30,20 @@ impl Dropout {
     pub(super) const NONE: Dropout = Dropout { keep: 1.0, seed: 0 };
 }
 
-/// Weights and buffers of one layer of `inputs` to `outputs`.
+/// Weights of one layer of `inputs` to `outputs`.
 #[derive(Debug, Clone)]
 pub(super) struct DeepLayer {
     inputs: usize,
-    outputs: usize,
+    pub(super) outputs: usize,
     weight: Range<usize>,
-    shift: Shift,
+    pub(super) shift: Shift,
     packed: PackedMatrix,
     packed_transposed: PackedMatrix,
-    bias_blocks: Vec<f32>,
-    /// h, rows × outputs.
-    pub(super) activated: Vec<f32>,
-    /// ∂h, rows × outputs; the layer above fills it, and the backward pass turns it into gz.
-    pub(super) gradient: Vec<f32>,
 }
 
 /// What moves the zero of the ReLU. Batch normalization removes any bias before it, so it has its own.
 #[derive(Debug, Clone)]
-enum Shift {
+pub(super) enum Shift {
     Bias(Range<usize>),
     Norm(BatchNorm),
 }
@@ -72,89 +68,89 @@ impl DeepLayer {
             },
             packed: PackedMatrix::default(),
             packed_transposed: PackedMatrix::default(),
-            bias_blocks: Vec::new(),
-            activated: Vec::new(),
-            gradient: Vec::new(),
         }
     }
 
-    /// `x` (rows × inputs) → `activated`.
-    pub(super) fn forward(&mut self, values: &[f32], x: &[f32], dropout: Dropout, crew: &mut Crew<'_>) {
-        let (inputs, outputs) = (self.inputs, self.outputs);
-        let rows = x.len() / inputs;
-        self.packed.repack(Matrix::new(&values[self.weight.clone()], inputs, outputs), Precision::F32);
-        crew::fit(&mut self.activated, rows * outputs);
-        let (packed, run) = (&self.packed, crew.run(rows));
-        let bias = match &self.shift {
-            Shift::Bias(bias) => Some(&values[bias.clone()]),
-            Shift::Norm(_) => None,
+    /// What has to be packed at the beginning of a step.
+    pub(super) fn packings<'a>(&'a mut self, values: &'a [f32]) -> Vec<(&'a mut PackedMatrix, Matrix<'a>)> {
+        let weight = Matrix::new(&values[self.weight.clone()], self.inputs, self.outputs);
+        vec![(&mut self.packed, weight), (&mut self.packed_transposed, weight.t())]
+    }
+
+    /// `x` (rows × inputs) → h before dropout in `trace.activated`; with batch normalization x W, and its moments over the block.
+    pub(super) fn forward(&self, values: &[f32], x: &[f32], trace: &mut DeepTrace, lane: &mut Lane) {
+        let (outputs, rows) = (self.outputs, x.len() / self.inputs);
+        crew::fit(&mut trace.activated, rows * outputs);
+        let finish = match &self.shift {
+            Shift::Bias(bias) => Finish::BiasRelu(&values[bias.clone()]),
+            Shift::Norm(_) => Finish::None,
         };
-        crew.rows(rows, self.activated.chunks_mut(run * outputs), |lane, out| {
-            for (block, out) in out.chunks_mut(BLOCK * outputs).enumerate() {
-                let first = lane.first + block * BLOCK;
-                let rows = out.len() / outputs;
-                let x = Matrix::new(&x[first * inputs..(first + rows) * inputs], rows, inputs);
-                kernels::gemm_packed(MatrixMut::new(out, rows, outputs), x, packed, false, Finish::None, lane.scratch);
-                if let Some(bias) = bias {
-                    kernels::add_bias_relu(MatrixMut::new(out, rows, outputs), bias);
-                    kernels::dropout(out, dropout.keep, dropout.seed, (first * outputs) as u64);
-                }
-            }
-        });
-        if let Shift::Norm(norm) = &mut self.shift {
-            norm.forward(values, &mut self.activated, dropout, crew);
+        let target = MatrixMut::new(&mut trace.activated, rows, outputs);
+        kernels::gemm_packed(target, Matrix::new(x, rows, self.inputs), &self.packed, false, finish, &mut lane.gemm);
+        if let Shift::Norm(_) = &self.shift {
+            trace.norm.moments.measure(&trace.activated, outputs);
         }
     }
 
-    /// Uses up `gradient`; writes ∂x to `gradient_x`.
-    pub(super) fn backward(
-        &mut self,
-        parameters: &mut Parameters,
-        x: &[f32],
-        dropout: Dropout,
-        gradient_x: &mut [f32],
-        crew: &mut Crew<'_>,
-    ) {
-        let (inputs, outputs) = (self.inputs, self.outputs);
-        let rows = x.len() / inputs;
-        self.packed_transposed
-            .repack(Matrix::new(&parameters.values[self.weight.clone()], inputs, outputs).t(), Precision::F32);
-        crew::fit(&mut self.bias_blocks, rows.div_ceil(BLOCK) * outputs);
-        let run = crew.run(rows);
-        let activated = &self.activated;
-        crew.rows(rows, self.gradient.chunks_mut(run * outputs), |lane, gradient| {
-            kernels::relu_backward(gradient, &activated[lane.first * outputs..][..gradient.len()]);
-            if dropout.keep < 1.0 {
-                kernels::scale(1.0 / dropout.keep, gradient);
-            }
-        });
+    /// The rest of the way to h: batch normalization by the moments of the batch, and dropout. `first` is the first row.
+    pub(super) fn finish(&self, values: &[f32], dropout: Dropout, first: usize, trace: &mut DeepTrace) {
         if let Shift::Norm(norm) = &self.shift {
-            norm.backward(parameters, &mut self.gradient);
+            norm.forward(values, &mut trace.activated, &mut trace.norm);
         }
-        let packed = &self.packed_transposed;
-        let parts = self.gradient.chunks(run * outputs).zip(gradient_x.chunks_mut(run * inputs));
-        let parts = parts.zip(self.bias_blocks.chunks_mut(run / BLOCK * outputs));
-        crew.rows(rows, parts, |lane, ((gradient, gradient_x), bias_blocks)| {
-            let blocks = gradient.chunks(BLOCK * outputs).zip(gradient_x.chunks_mut(BLOCK * inputs));
-            for ((gradient, gradient_x), bias_sum) in blocks.zip(bias_blocks.chunks_mut(outputs)) {
-                let rows = gradient.len() / outputs;
-                let gradient = Matrix::new(gradient, rows, outputs);
-                kernels::column_sums(gradient, bias_sum, false);
-                kernels::gemm_packed(
-                    MatrixMut::new(gradient_x, rows, inputs),
-                    gradient,
-                    packed,
-                    false,
-                    Finish::None,
-                    lane.scratch,
-                );
+        kernels::dropout(&mut trace.activated, dropout.keep, dropout.seed, (first * self.outputs) as u64);
+    }
+
+    /// The rest of the way from ∂h, which has passed the ReLU, to ∂ of what the ReLU read in `trace.gradient`; with batch
+    /// normalization also its sums over the block.
+    pub(super) fn gate(&self, dropout: Dropout, trace: &mut DeepTrace) {
+        let gradient = &mut trace.gradient[..trace.activated.len()];
+        if dropout.keep < 1.0 {
+            kernels::scale(1.0 / dropout.keep, gradient);
+        }
+        if let Shift::Norm(_) = &self.shift {
+            trace.norm.measure_gradient(gradient, self.outputs);
+        }
+    }
+
+    /// Uses up `trace.gradient`, after [`DeepLayer::gate`]; writes ∂x to `gradient_x`, through the ReLU that made `x` if one did.
+    pub(super) fn backward(
+        &self,
+        values: &[f32],
+        (gradient_x, below): (&mut [f32], Option<&[f32]>),
+        trace: &mut DeepTrace,
+        lane: &mut Lane,
+        watch: Watch<'_>,
+    ) {
+        let (outputs, rows) = (self.outputs, gradient_x.len() / self.inputs);
+        let gradient = &mut trace.gradient[..rows * outputs];
+        match &self.shift {
+            Shift::Bias(_) => {
+                watch(Stage::TowerSplit);
+                crew::fit(&mut trace.bias, outputs);
+                kernels::column_sums(Matrix::new(gradient, rows, outputs), &mut trace.bias, false);
             }
-        });
-        if let Shift::Bias(bias) = &self.shift {
-            crew::add_blocks(&self.bias_blocks, outputs, &mut parameters.gradients[bias.clone()]);
+            Shift::Norm(norm) => {
+                watch(Stage::Normalize);
+                norm.backward(values, gradient, &trace.norm);
+                watch(Stage::TowerSplit);
+            }
         }
-        let (x, gradient) = (Matrix::new(x, rows, inputs), Matrix::new(&self.gradient, rows, outputs));
-        crew.weight_gradient(&mut parameters.gradients[self.weight.clone()], x, gradient);
+        let gradient = Matrix::new(gradient, rows, outputs);
+        trace.packed.repack(gradient, lane.precision);
+        watch(Stage::TowerInputs);
+        let target = MatrixMut::new(gradient_x, rows, self.inputs);
+        let finish = below.map_or(Finish::None, |below| Finish::ReluGate(Matrix::new(below, rows, self.inputs)));
+        kernels::gemm_packed(target, gradient, &self.packed_transposed, false, finish, &mut lane.gemm);
+        lane.give(&mut trace.gradient);
+    }
+
+    /// The weight, whose gradient is a sum over blocks. `layer` is the number of this one.
+    pub(super) fn gradients(&self, layer: usize, stacked: bool) -> Outer {
+        let width = self.inputs;
+        Outer::new(self.weight.clone(), move |block| {
+            let inputs = Matrix::new(block.deep_input(layer, stacked), block.rows, width);
+            (inputs, Outputs::Packed(&block.deep[layer].packed))
+        })
     }
 
     /// Weight and bias of the layer at prediction time, running statistics of batch normalization folded in.

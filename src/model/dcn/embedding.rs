@@ -6,8 +6,7 @@
 //! Only rows of the batch are touched: places are sorted by slot, gradients added up in the order of the batch, and each row
 //! is stepped once.
 
-use super::config::{DcnConfig, EmbeddingInit, EmbeddingRule};
-use super::crew::{self, Crew};
+use super::config::{DcnConfig, EmbeddingInit, EmbeddingRule, RawDcn};
 use super::deep::Dropout;
 use super::optimizer::{Decay, LARGEST_DIM, Replay};
 use super::parameters;
@@ -15,6 +14,7 @@ use super::touched::{Touched, split_rows};
 use crate::kernels::{self, AdamStep};
 use crate::model::{EMPTY_SLOT, Slots, Span, Threads};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use std::ops::Range;
 
 /// The table, `table_rows × dim`, and how it learns.
 #[derive(Debug, Clone)]
@@ -36,8 +36,6 @@ pub(super) struct Embedding {
     paid: Vec<u32>,
     replay: Replay,
     decay: Decay,
-    /// What each field of each row is multiplied by: dropout, and 1 / present slots of a bag; rows × fields.
-    scales: Vec<f32>,
 }
 
 impl Embedding {
@@ -73,7 +71,6 @@ impl Embedding {
             paid: vec![0; when(rule == EmbeddingRule::Adam, table_rows)],
             replay: Replay::new(settings.l2_embedding),
             decay: Decay::new(decay, table_rows),
-            scales: Vec::new(),
         }
     }
 
@@ -116,35 +113,43 @@ impl Embedding {
         }
     }
 
-    /// `slots` → `x0`, rows × width.
-    pub(super) fn forward(&mut self, slots: Slots<'_>, dropout: Dropout, x0: &mut [f32], crew: &mut Crew<'_>) {
-        let (count, width, run) = (self.fields.len(), self.width(), crew.run(slots.rows()));
-        crew::fit(&mut self.scales, slots.rows() * count);
-        let (table, fields, dim) = (&self.table, &self.fields, self.dim);
-        let parts = x0.chunks_mut(run * width).zip(self.scales.chunks_mut(run * count));
-        crew.rows(slots.rows(), parts, |lane, (x0, scales)| {
-            scales.fill(1.0);
-            kernels::dropout(scales, dropout.keep, dropout.seed, (lane.first * count) as u64);
-            let slots = slots.range(lane.first..lane.first + x0.len() / width);
-            gather(table, dim, fields, slots, x0);
-            for (row, scales) in scales.chunks_exact_mut(count).enumerate() {
-                let x0 = &mut x0[row * width..(row + 1) * width];
-                for ((span, scale), x0) in fields.iter().zip(scales).zip(x0.chunks_exact_mut(dim)) {
-                    if *scale != 1.0 {
-                        x0.iter_mut().for_each(|value| *value *= *scale);
-                    }
-                    *scale *= share(slots.row(row), span);
-                }
-            }
-        });
+    /// Whether anything multiplies fields: dropout, or 1 / present slots of a bag.
+    pub(super) fn scales_fields(&self, settings: &RawDcn) -> bool {
+        settings.embedding_dropout > 0.0 || self.field_of.len() > self.fields.len()
     }
 
-    /// One step on the rows of the batch. `gradient_x0` is rows × width, of the loss that the learning rate is meant for.
+    /// `slots` of rows from `first` on → `x0`, rows × width; and what each field was multiplied by, rows × fields, unless
+    /// `scales` is empty.
+    pub(super) fn forward(
+        &self,
+        slots: Slots<'_>,
+        dropout: Dropout,
+        first: usize,
+        x0: &mut [f32],
+        scales: &mut [f32],
+    ) {
+        let (count, width, dim) = (self.fields.len(), self.width(), self.dim);
+        gather(&self.table, dim, &self.fields, slots, x0);
+        scales.fill(1.0);
+        kernels::dropout(scales, dropout.keep, dropout.seed, (first * count) as u64);
+        for (row, scales) in scales.chunks_exact_mut(count).enumerate() {
+            let x0 = &mut x0[row * width..(row + 1) * width];
+            for ((span, scale), x0) in self.fields.iter().zip(scales).zip(x0.chunks_exact_mut(dim)) {
+                if *scale != 1.0 {
+                    kernels::scale(*scale, x0);
+                }
+                *scale *= share(slots.row(row), span);
+            }
+        }
+    }
+
+    /// One step on the rows of the batch, from the scales that [`Embedding::forward`] gave and ∂x₀, rows × width, of the loss
+    /// that the learning rate is meant for.
     pub(super) fn learn(
         &mut self,
         slots: Slots<'_>,
         touched: &Touched,
-        gradient_x0: &[f32],
+        (scales, gradient_x0): (&[f32], &[f32]),
         step: &AdamStep,
         rate: f32,
         threads: Threads<'_>,
@@ -163,14 +168,7 @@ impl Embedding {
             .zip(split_rows(first, dim, &cuts).into_iter().zip(split_rows(second, dim, &cuts)))
             .zip(split_rows(accumulators, 1, &cuts).into_iter().zip(split_rows(paid, 1, &cuts)))
             .zip(split_rows(paid_decay, 1, &cuts));
-        let places = Places {
-            dim,
-            slots,
-            field_of: &self.field_of,
-            scales: &self.scales,
-            gradient_x0,
-            fields: self.fields.len(),
-        };
+        let places = Places::new(slots, self.fields.len(), &self.field_of, (scales, gradient_x0), dim);
         let (rule, epsilon, replay) = (self.rule, self.epsilon, &self.replay);
         touched.for_each(threads, cuts, parts, |numbers, first_row, part| {
             let (((table, (first, second)), (accumulators, paid)), paid_decay) = part;
@@ -181,7 +179,7 @@ impl Embedding {
                     prefetch_rows([&*table, &*first, &*second], dim, ahead - first_row);
                 }
                 let (slot, indices) = touched.get(number);
-                places.add_up(indices, sum);
+                places.add_up(touched, indices, sum);
                 let row = slot - first_row;
                 let at = row * dim..(row + 1) * dim;
                 let weights = &mut table[at.clone()];
@@ -217,19 +215,12 @@ impl Embedding {
 
     /// ∂loss/∂table in full, for tests: what [`Embedding::learn`] would step with.
     #[cfg(test)]
-    pub(super) fn gradient(&self, slots: Slots<'_>, touched: &Touched, gradient_x0: &[f32]) -> Vec<f32> {
-        let places = Places {
-            dim: self.dim,
-            slots,
-            field_of: &self.field_of,
-            scales: &self.scales,
-            gradient_x0,
-            fields: self.fields.len(),
-        };
+    pub(super) fn gradient(&self, slots: Slots<'_>, touched: &Touched, gradients: (&[f32], &[f32])) -> Vec<f32> {
+        let places = Places::new(slots, self.fields.len(), &self.field_of, gradients, self.dim);
         let mut full = vec![0.0; self.table.len()];
         for number in 0..touched.len() {
             let (slot, indices) = touched.get(number);
-            places.add_up(indices, &mut full[slot * self.dim..(slot + 1) * self.dim]);
+            places.add_up(touched, indices, &mut full[slot * self.dim..(slot + 1) * self.dim]);
         }
         full
     }
@@ -239,23 +230,52 @@ impl Embedding {
 struct Places<'a> {
     dim: usize,
     fields: usize,
-    slots: Slots<'a>,
+    /// Positions of a row.
+    width: usize,
     field_of: &'a [u32],
+    /// Empty where all are 1.
     scales: &'a [f32],
     gradient_x0: &'a [f32],
 }
 
-impl Places<'_> {
-    /// Σ over places of scale · ∂x₀, in order.
-    fn add_up(&self, indices: impl Iterator<Item = usize>, sum: &mut [f32]) {
+/// Places between the one whose gradient is asked for and the one added.
+const PLACES_AHEAD: usize = 12;
+
+impl<'a> Places<'a> {
+    fn new(
+        slots: Slots<'_>,
+        fields: usize,
+        field_of: &'a [u32],
+        (scales, gradient_x0): (&'a [f32], &'a [f32]),
+        dim: usize,
+    ) -> Self {
+        Places { dim, fields, width: slots.width(), field_of, scales, gradient_x0 }
+    }
+
+    /// Σ over places of scale · ∂x₀, in order. `places` are numbers of places of `touched`.
+    fn add_up(&self, touched: &Touched, places: Range<usize>, sum: &mut [f32]) {
         sum.fill(0.0);
-        for index in indices {
-            let (row, position) = (index / self.slots.width(), index % self.slots.width());
-            let at = row * self.fields + self.field_of[position] as usize;
-            let scale = self.scales[at];
+        for place in places {
+            if let Some(ahead) = touched.index(place + PLACES_AHEAD) {
+                let at = self.field_of_batch(ahead) * self.dim;
+                kernels::prefetch(self.gradient_x0, at);
+                kernels::prefetch(self.gradient_x0, at + self.dim - 1);
+            }
+            let at = touched.index(place).map_or(0, |index| self.field_of_batch(index));
             let gradient = &self.gradient_x0[at * self.dim..(at + 1) * self.dim];
-            sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += scale * gradient);
+            match self.scales.get(at) {
+                Some(&scale) => sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += scale * gradient),
+                None => sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient),
+            }
         }
+    }
+
+    /// Index of a place into the batch's slots → number of its field, counted through all rows.
+    fn field_of_batch(&self, index: usize) -> usize {
+        if self.width == self.fields {
+            return index;
+        }
+        index / self.width * self.fields + self.field_of[index % self.width] as usize
     }
 }
 

@@ -4,7 +4,6 @@
 
 use super::crew;
 use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision};
-use std::ops::Range;
 
 /// The weights, packed as they are (for [`Experts::forward`]) or transposed (for [`Experts::backward`]).
 #[derive(Debug, Clone, Default)]
@@ -37,55 +36,49 @@ impl Hidden {
         crew::fit(&mut self.gates, rows * experts);
     }
 
-    /// Some rows, read only.
-    pub(super) fn rows(&self, rows: Range<usize>, experts: usize, rank: usize) -> Hidden<&[f32]> {
-        let wide = rows.start * experts * rank..rows.end * experts * rank;
-        Hidden {
-            inner: &self.inner[wide.clone()],
-            outer: &self.outer[wide.clone()],
-            mixed: &self.mixed[wide],
-            gates: &self.gates[rows.start * experts..rows.end * experts],
-        }
+    /// All rows, read only.
+    pub(super) fn view(&self) -> Hidden<&[f32]> {
+        Hidden { inner: &self.inner, outer: &self.outer, mixed: &self.mixed, gates: &self.gates }
     }
-}
 
-impl<T: std::ops::DerefMut<Target = [f32]>> Hidden<T> {
-    /// All rows.
-    pub(super) fn whole(&mut self) -> Hidden<&mut [f32]> {
+    /// All rows, to be written.
+    pub(super) fn view_mut(&mut self) -> Hidden<&mut [f32]> {
         Hidden { inner: &mut self.inner, outer: &mut self.outer, mixed: &mut self.mixed, gates: &mut self.gates }
-    }
-
-    /// Cut into runs of `run` rows.
-    pub(super) fn runs(&mut self, run: usize, experts: usize, rank: usize) -> impl Iterator<Item = Hidden<&mut [f32]>> {
-        let wide = run * experts * rank;
-        (self.inner.chunks_mut(wide).zip(self.outer.chunks_mut(wide)))
-            .zip(self.mixed.chunks_mut(wide).zip(self.gates.chunks_mut(run * experts)))
-            .map(|((inner, outer), (mixed, gates))| Hidden { inner, outer, mixed, gates })
     }
 }
 
 impl Experts {
     /// Packs `[down, core, up, gate]`; `core` has its experts on top of each other.
-    pub(super) fn repack(&mut self, [down, core, up, gate]: [Matrix<'_>; 4], transposed: bool) {
-        let turn = |matrix: Matrix<'_>, packed: &mut PackedMatrix| {
-            packed.repack(if transposed { matrix.t() } else { matrix }, Precision::F32);
-        };
-        let rank = core.columns();
-        self.cores.resize_with(core.rows() / rank, PackedMatrix::default);
-        turn(down, &mut self.down);
-        turn(up, &mut self.up);
-        turn(gate, &mut self.gate);
-        for (expert, packed) in self.cores.iter_mut().enumerate() {
-            turn(core.row_range(expert * rank..(expert + 1) * rank), packed);
-        }
+    pub(super) fn pack(views: [Matrix<'_>; 4], precision: Precision) -> Self {
+        let mut experts = Experts::default();
+        experts.packings(views, false).into_iter().for_each(|(packed, matrix)| packed.repack(matrix, precision));
+        experts
     }
 
-    /// `x` (rows × D) → `product` (rows × D), filling `hidden`.
+    /// What is to be packed for `[down, core, up, gate]`, as they are or transposed.
+    pub(super) fn packings<'a>(
+        &'a mut self,
+        [down, core, up, gate]: [Matrix<'a>; 4],
+        transposed: bool,
+    ) -> Vec<(&'a mut PackedMatrix, Matrix<'a>)> {
+        let turn = |matrix: Matrix<'a>| if transposed { matrix.t() } else { matrix };
+        let rank = core.columns();
+        self.cores.resize_with(core.rows() / rank, PackedMatrix::default);
+        let cores = self.cores.iter_mut().enumerate();
+        let cores = cores.map(|(at, packed)| (packed, turn(core.row_range(at * rank..(at + 1) * rank))));
+        [(&mut self.down, turn(down)), (&mut self.up, turn(up)), (&mut self.gate, turn(gate))]
+            .into_iter()
+            .chain(cores)
+            .collect()
+    }
+
+    /// `x` (rows × D) → `out` (rows × D), which is v once `finish` has been at it; fills `hidden`.
     pub(super) fn forward(
         &self,
         x: Matrix<'_>,
         hidden: &mut Hidden<&mut [f32]>,
-        product: &mut [f32],
+        out: MatrixMut<'_>,
+        finish: Finish<'_>,
         scratch: &mut GemmScratch,
     ) {
         let (rows, experts, stacked) = (x.rows(), self.cores.len(), self.down.columns());
@@ -106,7 +99,7 @@ impl Experts {
             }
         }
         let mixed = Matrix::new(hidden.mixed, rows, stacked);
-        kernels::gemm_packed(MatrixMut::new(product, rows, x.columns()), mixed, &self.up, false, Finish::None, scratch);
+        kernels::gemm_packed(out, mixed, &self.up, false, finish, scratch);
     }
 
     /// From ∂v (rows × D): fills `gradient` with gradients before each nonlinearity (`mixed` is scratch) and adds the part
@@ -121,14 +114,7 @@ impl Experts {
     ) {
         let (rows, experts, stacked) = (gradient_v.rows(), self.cores.len(), self.up.columns());
         let rank = stacked / experts;
-        kernels::gemm_packed(
-            MatrixMut::new(gradient.mixed, rows, stacked),
-            gradient_v,
-            &self.up,
-            false,
-            Finish::None,
-            scratch,
-        );
+        kernels::gemm_packed(MatrixMut::new(gradient.mixed, rows, stacked), gradient_v, &self.up, false, Finish::None, scratch);
         let parts = (gradient.outer.chunks_exact_mut(rank).zip(gradient.mixed.chunks_exact(rank)))
             .zip(hidden.outer.chunks_exact(rank))
             .zip(gradient.gates.iter_mut().zip(hidden.gates));
@@ -148,14 +134,7 @@ impl Experts {
         }
         let inner = Matrix::new(gradient.inner, rows, stacked);
         kernels::gemm_packed(gradient_x.reborrow(), inner, &self.down, true, Finish::None, scratch);
-        kernels::gemm_packed(
-            gradient_x,
-            Matrix::new(gradient.gates, rows, experts),
-            &self.gate,
-            true,
-            Finish::None,
-            scratch,
-        );
+        kernels::gemm_packed(gradient_x, Matrix::new(gradient.gates, rows, experts), &self.gate, true, Finish::None, scratch);
     }
 
     /// Columns of each expert times its core.

@@ -2,7 +2,7 @@
 //!
 //! With g = ∂loss/∂logit of a row: ∂x = dropout(g w), by the same choice, and ∂w = Σ rows g dropout(x).
 
-use super::crew::{self, BLOCK, Crew};
+use super::crew;
 use super::deep::Dropout;
 use super::parameters::{Parameters, Start};
 use crate::kernels;
@@ -12,12 +12,8 @@ use std::ops::Range;
 /// The weights for one input of `width` values a row.
 #[derive(Debug, Clone)]
 pub(super) struct HeadPart {
-    width: usize,
-    weight: Range<usize>,
-    /// ∂w over blocks of rows.
-    blocks: Vec<f32>,
-    /// dropout(x), where any is dropped.
-    dropped: Vec<f32>,
+    pub(super) width: usize,
+    pub(super) weight: Range<usize>,
 }
 
 impl HeadPart {
@@ -30,69 +26,41 @@ impl HeadPart {
         generator: &mut Xoshiro256PlusPlus,
     ) -> Self {
         let start = Start::Xavier { fan_in, fan_out: 1 };
-        HeadPart {
-            width,
-            weight: parameters.matrix(name.into(), &[width], start, generator),
-            blocks: Vec::new(),
-            dropped: Vec::new(),
-        }
+        HeadPart { width, weight: parameters.matrix(name.into(), &[width], start, generator) }
     }
 
+    /// `x` (rows × width, of rows from `first` on) is added to `logits`; `dropped` keeps dropout(x) where any is dropped.
     pub(super) fn forward(
-        &mut self,
+        &self,
         values: &[f32],
         x: &[f32],
-        dropout: Dropout,
+        (dropout, first): (Dropout, usize),
+        dropped: &mut Vec<f32>,
         logits: &mut [f32],
-        crew: &mut Crew<'_>,
     ) {
-        let (width, weight, rows) = (self.width, &values[self.weight.clone()], logits.len());
-        let run = crew.run(rows);
+        let weight = &values[self.weight.clone()];
         if dropout.keep == 1.0 {
-            crew.rows(rows, logits.chunks_mut(run), |lane, logits| {
-                add_dots(weight, &x[lane.first * width..(lane.first + logits.len()) * width], logits);
-            });
-            return;
+            return add_dots(weight, x, logits);
         }
-        crew::fit(&mut self.dropped, x.len());
-        let parts = logits.chunks_mut(run).zip(self.dropped.chunks_mut(run * width));
-        crew.rows(rows, parts, |lane, (logits, dropped)| {
-            dropped.copy_from_slice(&x[lane.first * width..][..dropped.len()]);
-            kernels::dropout(dropped, dropout.keep, dropout.seed, (lane.first * width) as u64);
-            add_dots(weight, dropped, logits);
-        });
+        crew::fit(dropped, x.len());
+        dropped.copy_from_slice(x);
+        kernels::dropout(dropped, dropout.keep, dropout.seed, (first * self.width) as u64);
+        add_dots(weight, dropped, logits);
     }
 
-    /// Writes `gradient_x`.
+    /// Writes `gradient_x` and the block's part of ∂w; `x` is dropout(x).
     pub(super) fn backward(
-        &mut self,
-        parameters: &mut Parameters,
+        &self,
+        values: &[f32],
         x: &[f32],
-        dropout: Dropout,
+        (dropout, first): (Dropout, usize),
         gradients: &[f32],
+        gradient_weight: &mut Vec<f32>,
         gradient_x: &mut [f32],
-        crew: &mut Crew<'_>,
     ) {
-        let (width, rows) = (self.width, gradients.len());
-        crew::fit(&mut self.blocks, rows.div_ceil(BLOCK) * width);
-        let x = if dropout.keep == 1.0 { x } else { &self.dropped };
-        let (weight, run) = (&parameters.values[self.weight.clone()], crew.run(rows));
-        let parts = gradient_x.chunks_mut(run * width).zip(self.blocks.chunks_mut(run / BLOCK * width));
-        crew.rows(rows, parts, |lane, (gradient_x, blocks)| {
-            for (block, (gradient_x, sum)) in
-                gradient_x.chunks_mut(BLOCK * width).zip(blocks.chunks_mut(width)).enumerate()
-            {
-                sum.fill(0.0);
-                let first = lane.first + block * BLOCK;
-                let rows = gradients[first..].iter().zip(x[first * width..].chunks_exact(width));
-                for ((&gradient, x), gradient_x) in rows.zip(gradient_x.chunks_exact_mut(width)) {
-                    kernels::axpy(gradient, x, sum);
-                    gradient_x.iter_mut().zip(weight).for_each(|(out, weight)| *out = gradient * weight);
-                }
-                kernels::dropout(gradient_x, dropout.keep, dropout.seed, (first * width) as u64);
-            }
-        });
-        crew::add_blocks(&self.blocks, width, &mut parameters.gradients[self.weight.clone()]);
+        crew::fit(gradient_weight, self.width);
+        kernels::linear_backward(gradients, &values[self.weight.clone()], x, gradient_weight, gradient_x);
+        kernels::dropout(gradient_x, dropout.keep, dropout.seed, (first * self.width) as u64);
     }
 }
 

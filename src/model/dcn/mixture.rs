@@ -15,14 +15,15 @@
 //! | `up` | E·R × D | U₁ᵀ … U_Eᵀ on top of each other |
 //! | `gate` | D × E | |
 
-use super::crew::{self, BLOCK, Crew};
-use super::experts::{Experts, Hidden};
+use super::block::{CrossTrace, Outer, Outputs};
+use super::crew::{self, Lane, Stage, Watch};
+use super::experts::Experts;
 use super::parameters::{Parameters, Start};
-use crate::kernels::{self, Matrix, MatrixMut};
+use crate::kernels::{self, Finish, Matrix, MatrixMut, PackedMatrix};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
 
-/// Weights and buffers of one layer.
+/// Weights of one layer.
 #[derive(Debug, Clone)]
 pub(super) struct MixtureCross {
     width: usize,
@@ -35,11 +36,6 @@ pub(super) struct MixtureCross {
     bias: Range<usize>,
     packed: Experts,
     transposed: Experts,
-    hidden: Hidden,
-    /// Gradients of `hidden`, before the nonlinearities.
-    gradient: Hidden,
-    product: Vec<f32>,
-    bias_blocks: Vec<f32>,
 }
 
 impl MixtureCross {
@@ -63,99 +59,95 @@ impl MixtureCross {
             bias: parameters.vector(format!("{name}.bias"), width, 0.0),
             packed: Experts::default(),
             transposed: Experts::default(),
-            hidden: Hidden::default(),
-            gradient: Hidden::default(),
-            product: Vec::new(),
-            bias_blocks: Vec::new(),
         }
     }
 
-    /// `x0`, `x` → `out`, all `rows × width`.
-    pub(super) fn forward(&mut self, values: &[f32], x0: &[f32], x: &[f32], out: &mut [f32], crew: &mut Crew<'_>) {
-        let width = self.width;
-        let rows = x.len() / width;
-        let bias = &values[self.bias.clone()];
-        self.packed.repack(self.views(values), false);
-        self.hidden.fit(rows, self.experts, self.rank);
-        crew::fit(&mut self.product, rows * width);
-        let (packed, run) = (&self.packed, crew.run(rows));
-        let parts = (out.chunks_mut(run * width).zip(self.product.chunks_mut(run * width))).zip(self.hidden.runs(
-            run,
-            self.experts,
-            self.rank,
-        ));
-        crew.rows(rows, parts, |lane, ((out, product), mut hidden)| {
-            let blocks = (out.chunks_mut(BLOCK * width).zip(product.chunks_mut(BLOCK * width))).zip(hidden.runs(
-                BLOCK,
-                self.experts,
-                self.rank,
-            ));
-            for (block, ((out, product), mut hidden)) in blocks.enumerate() {
-                let rows = out.len() / width;
-                let at = (lane.first + block * BLOCK) * width..(lane.first + block * BLOCK + rows) * width;
-                let x = &x[at.clone()];
-                packed.forward(Matrix::new(x, rows, width), &mut hidden, product, lane.scratch);
-                kernels::cross_forward(out, &x0[at], product, bias, x);
-            }
-        });
+    /// What has to be packed at the beginning of a step.
+    pub(super) fn packings<'a>(&'a mut self, values: &'a [f32]) -> Vec<(&'a mut PackedMatrix, Matrix<'a>)> {
+        let views = self.views(values);
+        let mut packings = self.packed.packings(views, false);
+        packings.extend(self.transposed.packings(views, true));
+        packings
     }
 
-    /// `gradient` holds ∂x₍l+1₎ and leaves as ∂x₍l₎; `gradient_x0` grows; `buffer` is overwritten. All `rows × width`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two inputs, three gradients, one buffer; a struct would only rename them"
-    )]
+    /// `x0`, `x` → `trace.out`, all `rows × width`.
+    pub(super) fn forward(&self, values: &[f32], x0: &[f32], x: &[f32], trace: &mut CrossTrace, lane: &mut Lane) {
+        let (width, length, rows) = (self.width, x.len(), x.len() / self.width);
+        trace.product = lane.take(length);
+        trace.hidden.fit(rows, self.experts, self.rank);
+        let x = Matrix::new(x, rows, width);
+        let finish = Finish::Cross {
+            bias: &values[self.bias.clone()],
+            x0: Matrix::new(x0, rows, width),
+            x,
+            product: Some(MatrixMut::new(&mut trace.product[..length], rows, width)),
+        };
+        let out = MatrixMut::new(&mut trace.out, rows, width);
+        self.packed.forward(x, &mut trace.hidden.view_mut(), out, finish, &mut lane.gemm);
+    }
+
+    /// `gradient` holds ∂x₍l+1₎ and leaves as ∂x₍l₎; `gradient_x0` grows, for the first layer by ∂x₍l₎ too.
+    #[expect(clippy::too_many_arguments, reason = "they are the formula's")]
     pub(super) fn backward(
-        &mut self,
-        parameters: &mut Parameters,
+        &self,
         x0: &[f32],
-        x: &[f32],
         gradient: &mut [f32],
         gradient_x0: &mut [f32],
-        buffer: &mut [f32],
-        crew: &mut Crew<'_>,
+        is_first: bool,
+        trace: &mut CrossTrace,
+        lane: &mut Lane,
+        watch: Watch<'_>,
     ) {
-        let (width, rank, experts) = (self.width, self.rank, self.experts);
-        let rows = x.len() / width;
-        let bias = &parameters.values[self.bias.clone()];
-        let views = self.views(&parameters.values);
-        self.transposed.repack(views, true);
-        self.gradient.fit(rows, experts, rank);
-        crew::fit(&mut self.bias_blocks, rows.div_ceil(BLOCK) * width);
-        let (packed, product, hidden, run) = (&self.transposed, &self.product, &self.hidden, crew.run(rows));
-        let parts = (gradient.chunks_mut(run * width).zip(gradient_x0.chunks_mut(run * width)))
-            .zip(buffer.chunks_mut(run * width).zip(self.bias_blocks.chunks_mut(run / BLOCK * width)))
-            .zip(self.gradient.runs(run, experts, rank));
-        crew.rows(rows, parts, |lane, (((gradient, gradient_x0), (gradient_v, bias_blocks)), mut hidden_gradient)| {
-            let blocks = (gradient.chunks_mut(BLOCK * width).zip(gradient_x0.chunks_mut(BLOCK * width)))
-                .zip(gradient_v.chunks_mut(BLOCK * width).zip(bias_blocks.chunks_mut(width)))
-                .zip(hidden_gradient.runs(BLOCK, experts, rank));
-            for (block, (((gradient, gradient_x0), (gradient_v, bias_sum)), mut hidden_gradient)) in blocks.enumerate()
-            {
-                let rows = gradient.len() / width;
-                let first = lane.first + block * BLOCK;
-                let at = first * width..(first + rows) * width;
-                kernels::cross_backward(gradient, &x0[at.clone()], &product[at], bias, gradient_v, gradient_x0);
-                let gradient_v = Matrix::new(gradient_v, rows, width);
-                kernels::column_sums(gradient_v, bias_sum, false);
-                let forward = hidden.rows(first..first + rows, experts, rank);
-                let gradient = MatrixMut::new(gradient, rows, width);
-                packed.backward(gradient_v, forward, &mut hidden_gradient, gradient, lane.scratch);
-            }
-        });
-        crew::add_blocks(&self.bias_blocks, width, &mut parameters.gradients[self.bias.clone()]);
-        let gradients = &mut parameters.gradients;
-        let matrix = |values, columns| Matrix::new(values, rows, columns);
-        let (inputs, stacked) = (matrix(x, width), experts * rank);
-        crew.weight_gradient(&mut gradients[self.up.clone()], matrix(&hidden.mixed, stacked), matrix(buffer, width));
-        let gradient = &self.gradient;
-        for (expert, core) in gradients[self.core.clone()].chunks_exact_mut(rank * rank).enumerate() {
-            let columns = expert * rank..(expert + 1) * rank;
-            let inner = matrix(&hidden.inner, stacked).column_range(columns.clone());
-            crew.weight_gradient(core, inner, matrix(&gradient.outer, stacked).column_range(columns));
+        let (width, length, rows) = (self.width, x0.len(), x0.len() / self.width);
+        watch(Stage::CrossSplit);
+        let mut split = lane.take(length);
+        let gradient_u = &mut split[..length];
+        crew::fit(&mut trace.bias, width);
+        let product = &trace.product[..length];
+        kernels::cross_backward(gradient, x0, product, gradient_u, gradient_x0, &mut trace.bias);
+        lane.give(&mut trace.product);
+        let gradient_u = Matrix::new(gradient_u, rows, width);
+        trace.gradient.repack(gradient_u, lane.precision);
+        watch(Stage::CrossInputs);
+        trace.hidden_gradient.fit(rows, self.experts, self.rank);
+        let hidden_gradient = &mut trace.hidden_gradient.view_mut();
+        let target = MatrixMut::new(gradient, rows, width);
+        self.transposed.backward(gradient_u, trace.hidden.view(), hidden_gradient, target, &mut lane.gemm);
+        if is_first {
+            kernels::add_assign(gradient_x0, gradient);
         }
-        crew.weight_gradient(&mut gradients[self.down.clone()], inputs, matrix(&gradient.inner, stacked));
-        crew.weight_gradient(&mut gradients[self.gate.clone()], inputs, matrix(&gradient.gates, experts));
+        lane.give(&mut split);
+    }
+
+    /// The bias, and the weights whose gradients are sums over blocks. `layer` is the number of this one.
+    pub(super) fn gradients(&self, layer: usize) -> (Range<usize>, Vec<Outer>) {
+        let (width, rank, experts) = (self.width, self.rank, self.experts);
+        let stacked = experts * rank;
+        let mut outers = vec![Outer::new(self.down.clone(), move |block| {
+            let inputs = Matrix::new(block.cross_input(layer), block.rows, width);
+            let gradient = &block.cross[layer].hidden_gradient.inner;
+            (inputs, Outputs::Plain(Matrix::new(gradient, block.rows, stacked)))
+        })];
+        outers.extend((0..experts).map(|expert| {
+            let start = self.core.start + expert * rank * rank;
+            let columns = expert * rank..(expert + 1) * rank;
+            Outer::new(start..start + rank * rank, move |block| {
+                let trace = &block.cross[layer];
+                let inner = Matrix::new(&trace.hidden.inner, block.rows, stacked);
+                let outer = Matrix::new(&trace.hidden_gradient.outer, block.rows, stacked);
+                (inner.column_range(columns.clone()), Outputs::Plain(outer.column_range(columns.clone())))
+            })
+        }));
+        outers.push(Outer::new(self.up.clone(), move |block| {
+            let trace = &block.cross[layer];
+            (Matrix::new(&trace.hidden.mixed, block.rows, stacked), Outputs::Packed(&trace.gradient))
+        }));
+        outers.push(Outer::new(self.gate.clone(), move |block| {
+            let inputs = Matrix::new(block.cross_input(layer), block.rows, width);
+            let gradient = &block.cross[layer].hidden_gradient.gates;
+            (inputs, Outputs::Plain(Matrix::new(gradient, block.rows, experts)))
+        }));
+        (self.bias.clone(), outers)
     }
 
     fn views<'a>(&self, values: &'a [f32]) -> [Matrix<'a>; 4] {

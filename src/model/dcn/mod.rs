@@ -10,6 +10,7 @@
 //! Adam. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
 //! threads so that their number never changes a bit. [`Schedule`] turns steps into rates.
 
+mod block;
 mod config;
 mod crew;
 mod cross;
@@ -32,7 +33,8 @@ mod tests;
 mod touched;
 mod wide;
 
-pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, RawDcn, Structure, WeightDecayForm, WideRule};
+pub use crew::Stage;
+pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, LearningPrecision, RawDcn, Structure, WeightDecayForm, WideRule};
 pub use ensemble::{DcnEnsemble, EnsembleLearner, EnsembleScratch};
 pub use learner::DcnLearner;
 pub use model::{DcnModel, DcnScratch, Values};

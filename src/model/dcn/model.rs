@@ -48,7 +48,6 @@ pub struct DcnScratch {
     x0: Vec<f32>,
     x: Vec<f32>,
     next: Vec<f32>,
-    product: Vec<f32>,
     hidden: Hidden,
     deep: Vec<f32>,
     deep_next: Vec<f32>,
@@ -98,15 +97,13 @@ impl DcnModel {
             } else {
                 let (down, core) = (take("down", &[width, experts * rank])?, take("core", &[experts, rank, rank])?);
                 let (up, gate) = (take("up", &[experts * rank, width])?, take("gate", &[width, experts])?);
-                let mut packed = Experts::default();
                 let views = [
                     Matrix::new((*down).as_ref(), width, experts * rank),
                     Matrix::new((*core).as_ref(), experts * rank, rank),
                     Matrix::new((*up).as_ref(), experts * rank, width),
                     Matrix::new((*gate).as_ref(), width, experts),
                 ];
-                packed.repack(views, false);
-                Cross::Mixture(packed)
+                Cross::Mixture(Experts::pack(views, Precision::F32))
             };
             cross.push((weights, take("bias", &[width])?));
         }
@@ -148,8 +145,8 @@ impl DcnModel {
     fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
         let rows = slots.rows();
         let width = self.narrow.fields.len() * self.config.settings().embedding_dim;
-        let DcnScratch { gemm, narrowed, x0, x, next, product, hidden, deep, deep_next } = scratch;
-        for buffer in [&mut *x0, &mut *x, &mut *next, &mut *product] {
+        let DcnScratch { gemm, narrowed, x0, x, next, hidden, deep, deep_next } = scratch;
+        for buffer in [&mut *x0, &mut *x, &mut *next] {
             buffer.resize(rows * width, 0.0);
         }
         self.narrow.fill(slots, narrowed);
@@ -162,19 +159,18 @@ impl DcnModel {
             x0,
         );
         for (layer, (weights, bias)) in self.cross.iter().enumerate() {
-            let from = if layer == 0 { &x0[..] } else { &x[..] };
+            let from = Matrix::new(if layer == 0 { &x0[..] } else { &x[..] }, rows, width);
+            let bias = (**bias).as_ref();
+            let finish = Finish::Cross { bias, x0: Matrix::new(x0, rows, width), x: from, product: None };
+            let target = MatrixMut::new(next, rows, width);
             match weights {
-                Cross::Full(weight) => {
-                    let target = MatrixMut::new(product, rows, width);
-                    kernels::gemm_packed(target, Matrix::new(from, rows, width), weight, false, Finish::None, gemm);
-                }
+                Cross::Full(weight) => kernels::gemm_packed(target, from, weight, false, finish, gemm),
                 Cross::Mixture(experts) => {
                     let settings = self.config.settings();
                     hidden.fit(rows, settings.cross_experts, settings.cross_rank);
-                    experts.forward(Matrix::new(from, rows, width), &mut hidden.whole(), product, gemm);
+                    experts.forward(from, &mut hidden.view_mut(), target, finish, gemm);
                 }
             }
-            kernels::cross_forward(next, x0, product, (**bias).as_ref(), from);
             std::mem::swap(x, next);
         }
         let crossed = if self.cross.is_empty() { &x0[..] } else { &x[..] };
@@ -183,8 +179,8 @@ impl DcnModel {
         for (weight, bias) in &self.deep {
             deep_next.resize(rows * weight.columns(), 0.0);
             let target = MatrixMut::new(deep_next, rows, weight.columns());
-            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, Finish::None, gemm);
-            kernels::add_bias_relu(MatrixMut::new(deep_next, rows, weight.columns()), (**bias).as_ref());
+            let finish = Finish::BiasRelu((**bias).as_ref());
+            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, finish, gemm);
             std::mem::swap(deep, deep_next);
             from = deep;
         }

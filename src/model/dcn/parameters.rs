@@ -82,23 +82,33 @@ impl Parameters {
     pub(super) fn adam(&mut self, config: &DcnConfig, step: &AdamStep, threads: Threads<'_>) {
         let settings = config.settings();
         let decay = settings.weight_decay;
+        let mut pieces = Vec::new();
+        let mut rest = (
+            &mut self.values[..],
+            &mut self.gradients[..],
+            &mut self.first_moments[..],
+            &mut self.second_moments[..],
+        );
         for tensor in &self.tensors {
-            let range = tensor.range.clone();
-            let pieces: Vec<_> = (self.values[range.clone()].chunks_mut(PIECE))
-                .zip(self.gradients[range.clone()].chunks_mut(PIECE))
-                .zip(self.first_moments[range.clone()].chunks_mut(PIECE))
-                .zip(self.second_moments[range].chunks_mut(PIECE))
-                .collect();
-            threads.for_each(pieces, |(((values, gradients), first), second)| {
-                if decay > 0.0 && tensor.decays {
-                    match settings.weight_decay_form {
-                        WeightDecayForm::Decoupled => kernels::scale(1.0 - step.learning_rate * decay, values),
-                        WeightDecayForm::L2 => kernels::axpy(decay, values, gradients),
-                    }
-                }
-                kernels::adam(values, first, second, gradients, step);
-            });
+            let length = tensor.range.len();
+            let (values, rest0) = rest.0.split_at_mut(length);
+            let (gradients, rest1) = rest.1.split_at_mut(length);
+            let (first, rest2) = rest.2.split_at_mut(length);
+            let (second, rest3) = rest.3.split_at_mut(length);
+            rest = (rest0, rest1, rest2, rest3);
+            let moments = first.chunks_mut(PIECE).zip(second.chunks_mut(PIECE));
+            let tensor_pieces = values.chunks_mut(PIECE).zip(gradients.chunks_mut(PIECE)).zip(moments);
+            pieces.extend(tensor_pieces.map(|piece| (decay > 0.0 && tensor.decays, piece)));
         }
+        threads.for_each(pieces, |(decays, ((values, gradients), (first, second)))| {
+            if decays {
+                match settings.weight_decay_form {
+                    WeightDecayForm::Decoupled => kernels::scale(1.0 - step.learning_rate * decay, values),
+                    WeightDecayForm::L2 => kernels::axpy(decay, values, gradients),
+                }
+            }
+            kernels::adam(values, first, second, gradients, step);
+        });
     }
 }
 

@@ -29,10 +29,7 @@ impl Touched {
     /// When a slot is not below `table_rows`, or the batch has 2³² values or more.
     pub(super) fn sort(&mut self, slots: Slots<'_>, table_rows: usize) {
         assert!(u32::try_from(slots.values().len()).is_ok(), "a batch of {} slots", slots.values().len());
-        let present = slots.values().iter().zip(0u64..).filter(|(slot, _)| **slot != EMPTY_SLOT);
-        self.places.clear();
-        self.places.extend(present.map(|(slot, index)| u64::from(*slot) << 32 | index));
-        sort_by_slot(&mut self.places, &mut self.spare, table_rows);
+        sort_by_slot(slots.values(), table_rows, &mut self.places, &mut self.spare);
         self.starts.clear();
         let mut before = None;
         for (place, at) in self.places.iter().zip(0u32..) {
@@ -52,10 +49,20 @@ impl Touched {
         self.starts.len().saturating_sub(1)
     }
 
-    /// A slot and the indices into the batch's slots where it occurs, in order.
-    pub(super) fn get(&self, number: usize) -> (usize, impl Iterator<Item = usize> + '_) {
-        let places = &self.places[self.starts[number] as usize..self.starts[number + 1] as usize];
-        ((places[0] >> 32) as usize, places.iter().map(|place| *place as u32 as usize))
+    /// A slot and the numbers of its places, in the order of the batch.
+    pub(super) fn get(&self, number: usize) -> (usize, Range<usize>) {
+        let places = self.starts[number] as usize..self.starts[number + 1] as usize;
+        ((self.places[places.start] >> 32) as usize, places)
+    }
+
+    /// The index into the batch's slots of a place.
+    pub(super) fn index(&self, place: usize) -> Option<usize> {
+        self.places.get(place).map(|place| *place as u32 as usize)
+    }
+
+    /// The indices into the batch's slots of some places.
+    pub(super) fn indices(&self, places: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+        self.places[places].iter().map(|place| *place as u32 as usize)
     }
 
     /// The slot some places after `number`, to ask for its memory early.
@@ -104,22 +111,35 @@ pub(super) fn split_rows<'a, T>(mut table: &'a mut [T], width: usize, cuts: &[us
 /// Bits of one pass of the sort.
 const DIGIT: u32 = 11;
 
-/// Radix sort by slot, lowest digit first. It is stable, and places come in index order, so that order stays within a slot.
-fn sort_by_slot(places: &mut Vec<u64>, spare: &mut Vec<u64>, table_rows: usize) {
-    let bits = u64::BITS - (table_rows.max(2) as u64 - 1).leading_zeros();
-    spare.resize(places.len(), 0);
-    for shift in (32..32 + bits).step_by(DIGIT as usize) {
-        let digit = |place: u64| (place >> shift) as usize & ((1 << DIGIT) - 1);
-        let mut next = [0u32; 1 << DIGIT];
-        for &place in &*places {
-            next[digit(place)] += 1;
-        }
+/// Radix sort of all places but empty ones by slot, lowest digit first; the first pass reads the slots themselves.
+///
+/// It is stable, and places come in index order, so that order stays within a slot.
+fn sort_by_slot(slots: &[u32], table_rows: usize, places: &mut Vec<u64>, spare: &mut Vec<u64>) {
+    let bits = u32::BITS - (table_rows.max(2) as u32 - 1).leading_zeros();
+    let digit = |slot: u32, pass: u32| (slot >> (pass * DIGIT)) as usize & ((1 << DIGIT) - 1);
+    let passes = bits.div_ceil(DIGIT);
+    let mut next = vec![[0u32; 1 << DIGIT]; passes as usize];
+    let mut present = 0;
+    for &slot in slots.iter().filter(|slot| **slot != EMPTY_SLOT) {
+        present += 1;
+        (0..passes).for_each(|pass| next[pass as usize][digit(slot, pass)] += 1);
+    }
+    for counts in &mut next {
         let mut sum = 0;
-        for count in &mut next {
+        for count in counts {
             sum += std::mem::replace(count, sum);
         }
+    }
+    places.resize(present, 0);
+    spare.resize(present, 0);
+    for (slot, index) in slots.iter().zip(0u64..).filter(|(slot, _)| **slot != EMPTY_SLOT) {
+        let at = &mut next[0][digit(*slot, 0)];
+        places[*at as usize] = u64::from(*slot) << 32 | index;
+        *at += 1;
+    }
+    for pass in 1..passes {
         for &place in &*places {
-            let at = &mut next[digit(place)];
+            let at = &mut next[pass as usize][digit((place >> 32) as u32, pass)];
             spare[*at as usize] = place;
             *at += 1;
         }
@@ -139,7 +159,7 @@ mod tests {
         touched.sort(Slots::new(2, &slots), 5_000_001);
         let got: Vec<(usize, Vec<usize>)> = (0..touched.len())
             .map(|number| touched.get(number))
-            .map(|(slot, places)| (slot, places.collect()))
+            .map(|(slot, places)| (slot, touched.indices(places).collect()))
             .collect();
         assert_eq!(got, [(3, vec![1, 5, 6]), (7, vec![0, 3]), (5_000_000, vec![4])]);
     }

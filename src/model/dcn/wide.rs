@@ -95,8 +95,8 @@ impl Wide {
         let (spans, span_of) = (&self.spans, &self.span_of);
         touched.for_each(threads, cuts, parts, |numbers, first_row, (weights, (state, paid))| {
             for number in numbers {
-                let (slot, indices) = touched.get(number);
-                let gradient = add_up(spans, span_of, slots, gradients, indices);
+                let (slot, places) = touched.get(number);
+                let gradient = add_up(spans, span_of, slots, gradients, touched.indices(places));
                 let row = slot - first_row;
                 let (weight, [first, second]) = (&mut weights[row..=row], &mut state[row]);
                 if let Some(paid) = paid.get_mut(row) {
@@ -129,8 +129,8 @@ impl Wide {
     pub(super) fn gradient(&self, slots: Slots<'_>, touched: &Touched, gradients: &[f32]) -> Vec<f32> {
         let mut full = vec![0.0; self.weights.len()];
         for number in 0..touched.len() {
-            let (slot, indices) = touched.get(number);
-            full[slot] = add_up(&self.spans, &self.span_of, slots, gradients, indices);
+            let (slot, places) = touched.get(number);
+            full[slot] = add_up(&self.spans, &self.span_of, slots, gradients, touched.indices(places));
         }
         full
     }

@@ -1,6 +1,5 @@
 //! Updates of touched rows only, against f64 loops that do every row at every step.
 
-use super::super::crew::Crew;
 use super::super::deep::Dropout;
 use super::super::embedding::Embedding;
 use super::super::touched::Touched;
@@ -176,11 +175,10 @@ fn step_once(
     touched.sort(slots, embedding.table.len() / DIM);
     embedding.catch_up(touched, Threads::one());
     let mut x0 = vec![0.0; slots.rows() * embedding.width()];
-    let mut scratch = Vec::new();
-    let all = Dropout { keep: 1.0, seed: 0 };
-    embedding.forward(slots, all, &mut x0, &mut Crew::new(Threads::one(), &mut scratch));
+    let mut scales = vec![0.0; x0.len() / DIM];
+    embedding.forward(slots, Dropout::NONE, 0, &mut x0, &mut scales);
     let adam = AdamStep::new(0.0, raw.beta1, raw.beta2, raw.epsilon, step);
-    embedding.learn(slots, touched, gradient, &adam, rate as f32, Threads::one());
+    embedding.learn(slots, touched, (&scales, gradient), &adam, rate as f32, Threads::one());
     x0
 }
 
