@@ -176,11 +176,11 @@ fn over_rows(place: &Place, work: &mut dyn FnMut(&[Cell<'_>]) -> Result<(), Refu
     Ok(Work { rows: bad.rows(), seconds: start.elapsed().as_secs_f64() })
 }
 
-fn prepare_rows(place: &Place, _threads: Threads<'_>) -> Result<Work, Failure> {
+fn prepare_rows(place: &Place, threads: Threads<'_>) -> Result<Work, Failure> {
     let inputs = [Input::new(place.log())];
     let start = Instant::now();
-    let manifest =
-        prepare(&inputs, &schema()?, &place.prepared(), PrepareOptions::default(), &mut |_| (), &Interrupt::default())?;
+    let (schema, options, interrupt) = (schema()?, PrepareOptions::default(), Interrupt::default());
+    let manifest = prepare(&inputs, &schema, &place.prepared(), options, threads, &mut |_| (), &interrupt)?;
     Ok(Work { rows: manifest.rows, seconds: start.elapsed().as_secs_f64() })
 }
 
