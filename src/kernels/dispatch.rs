@@ -138,11 +138,11 @@ impl std::error::Error for IsaError {}
 macro_rules! per_isa {
     (
         $(#[$attribute:meta])*
-        pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:path $(, check $check:block)?
+        $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:path $(, check $check:block)?
     ) => {
         $(#[$attribute])*
         #[allow(clippy::too_many_arguments, reason = "a formula has as many as it has")]
-        pub fn $name($($argument: $type),*) $(-> $result)? {
+        $visibility fn $name($($argument: $type),*) $(-> $result)? {
             $($check)?
             #[cfg(target_arch = "x86_64")]
             {

@@ -118,6 +118,7 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
         table_rows: indexer.layout().table_rows as u64,
         calibration,
         score_quantiles: vec![0.1, 0.9],
+        scoring: None,
     };
     let provenance = Provenance {
         pctr: "0".into(),

@@ -295,6 +295,6 @@ fn blocks_of_depth(depth: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The piece with this index: 64 rows in 5 panels are 12 + 13 + 13 + 13 + 13, not 4 × 14 + 8.
-fn piece(length: usize, pieces: usize, index: usize) -> Range<usize> {
+pub(super) fn piece(length: usize, pieces: usize, index: usize) -> Range<usize> {
     length * index / pieces..length * (index + 1) / pieces
 }

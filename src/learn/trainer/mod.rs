@@ -10,6 +10,7 @@
 
 mod feed;
 mod plateau;
+mod scoring;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,6 +130,7 @@ pub fn train(
         table_rows: indexer.layout().table_rows as u64,
         calibration: Choice { method: Method::Identity, rows: 0, losses: Vec::new() },
         score_quantiles: Vec::new(),
+        scoring: None,
     };
     let draft = |model| Bundle::draft(parts(model), provenance.clone(), profile.clone());
     let mut run = Run { task, indexer: &indexer, threads, interrupt, on_progress, draft: &draft };
@@ -264,7 +266,7 @@ impl Run<'_, '_> {
 /// Calibrates on the validation rows and completes the manifest.
 fn finish(
     task: &Task<'_>,
-    outcome: Outcome,
+    mut outcome: Outcome,
     provenance: Provenance,
     profile: Profile,
     threads: Threads<'_>,
@@ -272,6 +274,8 @@ fn finish(
 ) -> Result<Trained> {
     let training = &task.settings.training;
     let labels = task.valid.labels();
+    let Outcome { bundle, logits, .. } = &mut outcome;
+    let scoring = scoring::decide(bundle, logits, &task.valid, training.kept_negatives, threads, interrupt)?;
     let (calibrator, choice) =
         calibration::fit(&training.calibration, &outcome.logits, &labels, training.kept_negatives)?;
     let Bundle { schema, encoder, indexer, model, .. } = outcome.bundle;
@@ -287,6 +291,7 @@ fn finish(
         progressive_log_loss: outcome.first_pass_loss / weight_of(&task.train).max(f64::MIN_POSITIVE),
         calibration: choice,
         score_quantiles: (0..=20).filter_map(quantile).collect(),
+        scoring,
         ..profile
     };
     let mut named = indexmap::IndexMap::new();

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::ModelKind;
+use super::{ModelKind, Scoring};
 use crate::model::calibration::Choice;
 use crate::model::features::hash::Fingerprint;
 
@@ -84,4 +84,7 @@ pub struct Profile {
     pub calibration: Choice,
     /// Quantiles 0, 1/20, …, 1 of the calibrated probabilities on the validation rows.
     pub score_quantiles: Vec<f64>,
+    /// The numbers a network scores in, and what 8 bits change; absent for models that know one kind only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scoring: Option<Scoring>,
 }

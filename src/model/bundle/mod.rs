@@ -7,6 +7,7 @@
 //! no time and no place, so the same data, settings and seed give the same bytes.
 
 mod manifest;
+mod scoring;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Profile, Provenance};
+pub use scoring::{Int8Effect, MOST_LOSS, MOST_PCOC_SHIFT, Scoring, SideBySide};
 
 use super::base_rate::BaseRateModel;
 use super::calibration::Calibrator;

@@ -54,6 +54,7 @@ fn trained(mode: Mode) -> (Bundle, Vec<u32>) {
         table_rows: indexer.layout().table_rows as u64,
         calibration: Choice { method: Method::Identity, rows: 0, losses: vec![] },
         score_quantiles: vec![0.1, 0.2],
+        scoring: None,
     };
     (Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, Default::default()), codes)
 }

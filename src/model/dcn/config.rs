@@ -1,5 +1,6 @@
 //! The settings of the network: [`RawDcn`] as written in a recipe, [`DcnConfig`] once every bound holds.
 
+use super::frozen::ScoringPrecision;
 use crate::error::{Error, Result};
 use crate::kernels::Precision;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,9 @@ pub struct RawDcn {
     pub embedding_init: EmbeddingInit,
     /// Standard deviation (`normal`) or largest magnitude (`uniform`) of the first embeddings; 0 to 10. Default 0.01.
     pub embedding_scale: f32,
+    /// The numbers in which the finished model multiplies: `f32`, `int8` (full cross layers and tower in 8 bits), or `auto`,
+    /// which takes `int8` where the validation rows show that it costs nothing. Default `auto`.
+    pub scoring_precision: ScoringRule,
 }
 
 /// How cross layers and tower are put together (Wang et al. 2021, figure 1).
@@ -144,6 +148,18 @@ pub enum WeightDecayForm {
     L2,
 }
 
+/// Who decides in which numbers the finished model multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoringRule {
+    /// The end of training, on the validation rows. A model still undecided scores in `f32`.
+    Auto,
+    /// Always `f32`.
+    F32,
+    /// Always 8 bits.
+    Int8,
+}
+
 /// What embeddings start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -187,6 +203,7 @@ impl Default for RawDcn {
             embedding_min_count: 1,
             embedding_init: EmbeddingInit::Normal,
             embedding_scale: 0.01,
+            scoring_precision: ScoringRule::Auto,
         }
     }
 }
@@ -204,6 +221,23 @@ impl DcnConfig {
             LearningPrecision::Bf16 => Precision::Bf16,
             LearningPrecision::Auto => Precision::fastest(),
         }
+    }
+
+    /// The numbers in which a model of these settings multiplies.
+    pub fn scoring(&self) -> ScoringPrecision {
+        match self.0.scoring_precision {
+            ScoringRule::Auto | ScoringRule::F32 => ScoringPrecision::F32,
+            ScoringRule::Int8 => ScoringPrecision::Int8,
+        }
+    }
+
+    /// The same settings with the numbers decided.
+    pub fn with_scoring(mut self, precision: ScoringPrecision) -> Self {
+        self.0.scoring_precision = match precision {
+            ScoringPrecision::F32 => ScoringRule::F32,
+            ScoringPrecision::Int8 => ScoringRule::Int8,
+        };
+        self
     }
 
     /// Learning rate of the embeddings, after its default.

@@ -5,6 +5,7 @@
 //! the same batches; cost in time and size grows with `members`. One member is the plain network, bit for bit.
 
 use super::config::DcnConfig;
+use super::frozen::ScoringPrecision;
 use super::learner::DcnLearner;
 use super::model::{DcnModel, DcnScratch, Values};
 use crate::error::Result;
@@ -89,6 +90,11 @@ impl DcnEnsemble {
             all.extend(tensors.map(|(name, shape, values)| (prefix(at, count) + &name, shape, values)));
         }
         all
+    }
+
+    /// The same networks, scoring in other numbers.
+    pub fn in_precision(&self, precision: ScoringPrecision) -> Self {
+        DcnEnsemble { members: self.members.iter().map(|member| member.in_precision(precision)).collect() }
     }
 
     /// The settings of every member.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`DcnLearner`] learns and freezes into a [`DcnModel`]. `network` holds the dense layers together, `parameters` their tensors and
-//! Adam. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
+//! Adam. `frozen` holds the layers of a model. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
 //! threads so that their number never changes a bit. [`Schedule`] turns steps into rates.
 
 mod block;
@@ -18,6 +18,7 @@ mod deep;
 mod embedding;
 mod ensemble;
 mod experts;
+mod frozen;
 mod head;
 mod learner;
 mod mixture;
@@ -34,8 +35,9 @@ mod touched;
 mod wide;
 
 pub use crew::Stage;
-pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, LearningPrecision, RawDcn, Structure, WeightDecayForm, WideRule};
+pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, LearningPrecision, RawDcn, ScoringRule, Structure, WeightDecayForm, WideRule};
 pub use ensemble::{DcnEnsemble, EnsembleLearner, EnsembleScratch};
+pub use frozen::ScoringPrecision;
 pub use learner::DcnLearner;
 pub use model::{DcnModel, DcnScratch, Values};
 pub use schedule::{Decay, Schedule};

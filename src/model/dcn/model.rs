@@ -6,12 +6,13 @@
 use super::config::DcnConfig;
 use super::embedding;
 use super::experts::{Experts, Hidden};
+use super::frozen::{Buffers, ScoringPrecision, Weight};
 use super::head::add_dots;
 use super::narrow::Narrow;
 use super::network::HeadReads;
 use super::wide;
 use crate::error::{Error, Result};
-use crate::kernels::{self, Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision};
+use crate::kernels::Matrix;
 use crate::model::{Layout, Predict, Slots};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct DcnModel {
     embedding: Values,
     wide: Option<Values>,
     cross: Vec<(Cross, Values)>,
-    deep: Vec<(PackedMatrix, Values)>,
+    deep: Vec<(Weight, Values)>,
     head_cross: Option<Values>,
     head_deep: Option<Values>,
     bias: f32,
@@ -36,18 +37,17 @@ pub struct DcnModel {
 
 /// Weights of a cross layer.
 enum Cross {
-    Full(PackedMatrix),
+    Full(Weight),
     Mixture(Experts),
 }
 
 /// Buffers of [`DcnModel::predict`] for one block of rows.
 #[derive(Debug, Default)]
 pub struct DcnScratch {
-    gemm: GemmScratch,
+    layers: Buffers,
     narrowed: Vec<u32>,
     x0: Vec<f32>,
     x: Vec<f32>,
-    next: Vec<f32>,
     hidden: Hidden,
     deep: Vec<f32>,
     deep_next: Vec<f32>,
@@ -57,7 +57,8 @@ pub struct DcnScratch {
 const BLOCK: usize = 128;
 
 impl DcnModel {
-    /// Builds the model from tensors found by name (see [`DcnModel::tensors`] for names and shapes).
+    /// Builds the model from tensors found by name (see [`DcnModel::tensors`] for names and shapes); it scores in the numbers
+    /// that [`DcnConfig::scoring`] names.
     ///
     /// # Errors
     /// [`Error::Bundle`] naming the first tensor that is missing, of another shape, or holds a number that is not finite.
@@ -68,6 +69,7 @@ impl DcnModel {
     ) -> Result<Self> {
         let settings = config.settings();
         let (table_rows, dim) = (layout.table_rows, settings.embedding_dim);
+        let precision = config.scoring();
         let mut tensors = Vec::new();
         let mut take = |name: String, shape: &[usize]| -> Result<Values> {
             let (got, values) = lookup(&name).ok_or_else(|| refuse(&name, "is missing"))?;
@@ -88,12 +90,15 @@ impl DcnModel {
         let embedding = take("embedding.weight".into(), &[narrow.table_rows, dim])?;
         let has_wide = settings.wide != super::WideRule::None;
         let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
+        let weight = |values: &Values, inputs, outputs| {
+            Weight::new((**values).as_ref(), inputs, outputs, precision)
+        };
         let mut cross = Vec::new();
         for layer in 0..settings.cross_layers {
             let (rank, experts) = (settings.cross_rank, settings.cross_experts);
             let mut take = |tensor: &str, shape: &[usize]| take(format!("cross.{layer}.{tensor}"), shape);
             let weights = if rank == 0 {
-                Cross::Full(pack(&take("weight", &[width, width])?, width, width))
+                Cross::Full(weight(&take("weight", &[width, width])?, width, width))
             } else {
                 let (down, core) = (take("down", &[width, experts * rank])?, take("core", &[experts, rank, rank])?);
                 let (up, gate) = (take("up", &[experts * rank, width])?, take("gate", &[width, experts])?);
@@ -110,8 +115,8 @@ impl DcnModel {
         let mut deep = Vec::new();
         let mut inputs = width;
         for (layer, &outputs) in settings.deep.iter().enumerate() {
-            let weight = take(format!("deep.{layer}.weight"), &[inputs, outputs])?;
-            deep.push((pack(&weight, inputs, outputs), take(format!("deep.{layer}.bias"), &[outputs])?));
+            let values = take(format!("deep.{layer}.weight"), &[inputs, outputs])?;
+            deep.push((weight(&values, inputs, outputs), take(format!("deep.{layer}.bias"), &[outputs])?));
             inputs = outputs;
         }
         let reads = HeadReads::of(&config);
@@ -131,6 +136,16 @@ impl DcnModel {
         self.tensors.iter().map(|(name, shape, values)| (name.clone(), shape.clone(), (**values).as_ref())).collect()
     }
 
+    /// The same network, scoring in other numbers.
+    pub fn in_precision(&self, precision: ScoringPrecision) -> Self {
+        let lookup = |name: &str| {
+            let (_, shape, values) = self.tensors.iter().find(|(tensor, ..)| tensor == name)?;
+            Some((shape.clone(), values.clone()))
+        };
+        let config = self.config.clone().with_scoring(precision);
+        DcnModel::from_tensors(config, self.layout.clone(), lookup).expect("these tensors made a model before")
+    }
+
     /// The settings it was made with.
     pub fn config(&self) -> &DcnConfig {
         &self.config
@@ -145,10 +160,8 @@ impl DcnModel {
     fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
         let rows = slots.rows();
         let width = self.narrow.fields.len() * self.config.settings().embedding_dim;
-        let DcnScratch { gemm, narrowed, x0, x, next, hidden, deep, deep_next } = scratch;
-        for buffer in [&mut *x0, &mut *x, &mut *next] {
-            buffer.resize(rows * width, 0.0);
-        }
+        let DcnScratch { layers, narrowed, x0, x, hidden, deep, deep_next } = scratch;
+        x0.resize(rows * width, 0.0);
         self.narrow.fill(slots, narrowed);
         let narrowed = self.narrow.view(slots, narrowed);
         embedding::gather(
@@ -158,35 +171,29 @@ impl DcnModel {
             narrowed,
             x0,
         );
-        for (layer, (weights, bias)) in self.cross.iter().enumerate() {
-            let from = Matrix::new(if layer == 0 { &x0[..] } else { &x[..] }, rows, width);
+        x.clear();
+        x.extend_from_slice(x0);
+        for (weights, bias) in &self.cross {
             let bias = (**bias).as_ref();
-            let finish = Finish::Cross { bias, x0: Matrix::new(x0, rows, width), x: from, product: None };
-            let target = MatrixMut::new(next, rows, width);
             match weights {
-                Cross::Full(weight) => kernels::gemm_packed(target, from, weight, false, finish, gemm),
+                Cross::Full(weight) => weight.cross(bias, x0, x, layers),
                 Cross::Mixture(experts) => {
                     let settings = self.config.settings();
                     hidden.fit(rows, settings.cross_experts, settings.cross_rank);
-                    experts.forward(from, &mut hidden.view_mut(), target, finish, gemm);
+                    layers.mixture(experts, &mut hidden.whole(), bias, x0, x);
                 }
             }
-            std::mem::swap(x, next);
         }
-        let crossed = if self.cross.is_empty() { &x0[..] } else { &x[..] };
         let stacked = self.config.settings().structure == super::Structure::Stacked;
-        let mut from = if stacked { crossed } else { &x0[..] };
+        let mut from = if stacked { &x[..] } else { &x0[..] };
         for (weight, bias) in &self.deep {
-            deep_next.resize(rows * weight.columns(), 0.0);
-            let target = MatrixMut::new(deep_next, rows, weight.columns());
-            let finish = Finish::BiasRelu((**bias).as_ref());
-            kernels::gemm_packed(target, Matrix::new(from, rows, weight.rows()), weight, false, finish, gemm);
+            weight.relu((**bias).as_ref(), from, deep_next, layers);
             std::mem::swap(deep, deep_next);
             from = deep;
         }
         logits.fill(self.bias);
         if let Some(weight) = &self.head_cross {
-            add_dots((**weight).as_ref(), crossed, logits);
+            add_dots((**weight).as_ref(), x, logits);
         }
         if let Some(weight) = &self.head_deep {
             add_dots((**weight).as_ref(), from, logits);
@@ -214,10 +221,6 @@ impl std::fmt::Debug for DcnModel {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("DcnModel").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-fn pack(values: &Values, rows: usize, columns: usize) -> PackedMatrix {
-    PackedMatrix::pack(Matrix::new((**values).as_ref(), rows, columns), Precision::F32)
 }
 
 fn refuse(tensor: &str, message: &str) -> Error {
