@@ -18,6 +18,7 @@
 mod finish;
 mod rows;
 mod tile;
+mod weights;
 
 use super::dispatch::isa;
 use super::gemm::piece;
@@ -76,18 +77,13 @@ impl QuantizedMatrix {
         let groups = rows.div_ceil(GROUP);
         let mut units = vec![Line([[0; GROUP]; UNIT]); groups * columns.div_ceil(UNIT)];
         let (mut scales, mut sums) = (Vec::with_capacity(columns), Vec::with_capacity(columns));
-        for column in 0..columns {
-            let values = (0..rows).map(|row| b.get(row, column));
-            let finite = values.clone().all(f32::is_finite);
-            let greatest = values.clone().fold(0.0f32, |greatest, value| greatest.max(value.abs()));
-            let scale = if finite { greatest / 127.0 } else { f32::NAN };
-            // In f64, because the inverse of a tiny scale overflows f32.
-            let inverse = if greatest > 0.0 { 127.0 / f64::from(greatest) } else { 0.0 };
+        let mut column = weights::Column::default();
+        for index in 0..columns {
+            let scale = column.round((0..rows).map(|row| b.get(row, index)));
             let mut sum = 0i32;
-            for (row, value) in values.enumerate() {
-                let rounded = (f64::from(value) * inverse).round_ties_even() as i8;
-                sum += i32::from(rounded);
-                units[column / UNIT * groups + row / GROUP].0[column % UNIT][row % GROUP] = rounded;
+            for (row, &value) in column.values().iter().enumerate() {
+                sum += i32::from(value);
+                units[index / UNIT * groups + row / GROUP].0[index % UNIT][row % GROUP] = value;
             }
             scales.push(scale);
             sums.push(scale * sum as f32);

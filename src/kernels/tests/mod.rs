@@ -2,6 +2,7 @@
 
 mod ftrl;
 mod gemm;
+mod int8;
 mod layers;
 mod sparse;
 mod text;
@@ -28,7 +29,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// Numbers from −1 to 1, the same for the same seed. The first one is to be left out, which unaligns the others.
-fn numbers(length: usize, seed: u64) -> Vec<f32> {
+pub(super) fn numbers(length: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
     let next = |_| {
         state ^= state << 13;
