@@ -97,6 +97,12 @@ impl DcnEnsemble {
         DcnEnsemble { members: self.members.iter().map(|member| member.in_precision(precision)).collect() }
     }
 
+    /// For tests: the networks.
+    #[cfg(test)]
+    pub(super) fn members(&self) -> &[DcnModel] {
+        &self.members
+    }
+
     /// The settings of every member.
     pub fn config(&self) -> &DcnConfig {
         self.members[0].config()

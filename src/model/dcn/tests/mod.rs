@@ -3,6 +3,7 @@
 mod bits;
 mod config;
 mod gradients;
+mod int8;
 mod learning;
 mod narrow;
 mod parity;
