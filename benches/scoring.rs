@@ -27,7 +27,8 @@ fn main() {
     let bytes = std::fs::read(slots).expect("slots");
     let slots: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
     let slots = Slots::new(width, &slots);
-    let models = [ScoringPrecision::F32, ScoringPrecision::Int8].map(|precision| (precision, model.in_precision(precision)));
+    let models =
+        [ScoringPrecision::F32, ScoringPrecision::Int8].map(|precision| (precision, model.in_precision(precision)));
     let find = |name: &str| {
         let found = models.iter().find(|(precision, _)| precision.name() == name);
         &found.unwrap_or_else(|| panic!("no precision {name:?}")).1

@@ -91,3 +91,54 @@ fn models_recover_the_truth_they_can_express() {
     assert!(crossed < 0.90 * linear, "crosses recover more: {crossed} of {linear}");
     assert!(deep < 0.95 * linear, "the network finds interactions by itself: {deep} of {linear}");
 }
+
+#[test]
+fn eight_bits_cost_nothing_and_score_alike_everywhere() {
+    let workspace = Workspace::new();
+    workspace.ok(&["generate", "-q", "--shape", "criteo", "--rows", "60000", "-o", "all.tsv"]);
+    let text = workspace.read("all.tsv");
+    let lines: Vec<&str> = text.lines().collect();
+    for (name, range) in [("train.tsv", 0..40_000), ("valid.tsv", 40_000..50_000), ("test.tsv", 50_000..60_000)] {
+        workspace.write(name, lines[range].join("\n"));
+    }
+    workspace.write("few.tsv", lines[59_000..].join("\n"));
+    let train = |precision: &str| {
+        let set = format!("scoring_precision={precision}");
+        let files = ["--schema", "criteo", "--train", "train.tsv", "--valid", "valid.tsv", "-o", precision];
+        let network = ["--set", "cross_rank=0", "--set", "deep=[64,48]", "--set", "passes=2"];
+        workspace.ok(&[&["train", "-q", "--model", "dcn", "--set", &set][..], &network, &files].concat());
+        let manifest: serde_json::Value =
+            serde_json::from_str(&workspace.read(&format!("{precision}/manifest.json"))).expect("a manifest");
+        let losses = metric(&workspace, precision, "test.tsv", "log_loss");
+        (manifest["profile"]["scoring"].clone(), losses, manifest["model"].as_str().expect("a name").to_owned())
+    };
+    let ((plain, plain_loss, plain_name), (rounded, rounded_loss, rounded_name)) = (train("f32"), train("int8"));
+    assert_eq!((&plain["precision"], &rounded["precision"]), (&"f32".into(), &"int8".into()));
+    assert!(
+        plain.get("int8").is_none_or(serde_json::Value::is_null),
+        "what was not asked for is not measured: {plain}"
+    );
+    assert_ne!(plain_name, rounded_name, "the numbers are part of what a bundle is");
+    assert!((rounded_loss - plain_loss).abs() <= 1e-4, "log loss {plain_loss} became {rounded_loss}");
+
+    let (decided, ..) = train("auto");
+    let effect = &decided["int8"];
+    let number = |name: &str| effect[name].as_f64().unwrap_or_else(|| panic!("{name} in {decided}"));
+    let is_free =
+        number("log_loss_difference") + 2.0 * number("standard_error") <= 5e-5 && number("pcoc_shift").abs() <= 1e-3;
+    assert_eq!(decided["precision"], if is_free { "int8" } else { "f32" }, "{decided}");
+    assert_eq!(effect, &rounded["int8"], "measured alike whoever decides");
+    assert_eq!(effect["rows"], 10_000);
+
+    workspace.ok(&["score", "-q", "int8", "few.tsv", "-o", "here.csv"]);
+    for isa in ["scalar", "avx2"] {
+        let scored =
+            workspace.command(&["score", "-q", "int8", "few.tsv", "-o", "there.csv"]).env("PCTR_ISA", isa).output();
+        let scored = scored.expect("it runs");
+        if String::from_utf8_lossy(&scored.stderr).contains("this processor has no") {
+            continue;
+        }
+        assert!(scored.status.success(), "{}", String::from_utf8_lossy(&scored.stderr));
+        assert_eq!(workspace.read("there.csv"), workspace.read("here.csv"), "{isa}");
+    }
+}

@@ -3,8 +3,10 @@
 //! Labels are not needed. A row that cannot be used is counted like any bad row and answered with `NaN`, so that line n
 //! of the answer always belongs to row n of the log.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Interrupt;
 use super::source::{BadRows, Found, Input, Progress, Reading, Refusal, read_rows};
@@ -74,7 +76,8 @@ pub fn score(
 struct Block {
     codes: Vec<u32>,
     usable: Vec<bool>,
-    text: Vec<u8>,
+    /// Buffers of the threads, kept from block to block; any of them serves any piece.
+    scratches: Mutex<Vec<ScoreScratch>>,
 }
 
 impl Block {
@@ -85,24 +88,46 @@ impl Block {
         threads: Threads<'_>,
         out: &mut dyn Write,
     ) -> std::io::Result<()> {
-        let pieces: Vec<&[u32]> = self.codes.chunks(PIECE_ROWS * width).collect();
-        let scored = threads.map(pieces, |codes| {
-            let mut probabilities = Vec::with_capacity(codes.len() / width);
-            bundle.score(codes, &mut ScoreScratch::default(), &mut probabilities);
-            probabilities
-        });
-        let mut probabilities = scored.into_iter().flatten();
-        self.text.clear();
-        for usable in self.usable.drain(..) {
-            match usable {
-                true => {
-                    let probability = probabilities.next().expect("each usable row was scored");
-                    writeln!(self.text, "{probability}")?;
-                }
-                false => self.text.extend_from_slice(b"NaN\n"),
-            }
+        let mut codes = &self.codes[..];
+        let mut pieces = Vec::with_capacity(self.usable.len().div_ceil(PIECE_ROWS));
+        for usable in self.usable.chunks(PIECE_ROWS) {
+            let (of_piece, rest) = codes.split_at(usable.iter().filter(|usable| **usable).count() * width);
+            pieces.push((of_piece, usable));
+            codes = rest;
         }
+        // A number becomes text where it was computed: that takes as long as a small model's score.
+        let texts = threads.map(pieces, |(codes, usable)| {
+            let mut scratch = self.scratches().pop().unwrap_or_default();
+            let mut probabilities = Vec::with_capacity(usable.len());
+            bundle.score(codes, &mut scratch, &mut probabilities);
+            self.scratches().push(scratch);
+            text(usable, &probabilities)
+        });
+        texts.iter().try_for_each(|text| out.write_all(text.as_bytes()))?;
         self.codes.clear();
-        out.write_all(&self.text)
+        self.usable.clear();
+        Ok(())
     }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<ScoreScratch>> {
+        // Buffers hold nothing that a panic elsewhere could leave half done.
+        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One line for each row: the probability of a usable one, else NaN.
+fn text(usable: &[bool], probabilities: &[f64]) -> String {
+    // "0." and 17 digits or a few more.
+    let mut text = String::with_capacity(usable.len() * 22);
+    let mut probabilities = probabilities.iter();
+    for usable in usable {
+        match usable {
+            true => {
+                let probability = probabilities.next().expect("each usable row was scored");
+                writeln!(text, "{probability}").expect("a string takes everything");
+            }
+            false => text.push_str("NaN\n"),
+        }
+    }
+    text
 }

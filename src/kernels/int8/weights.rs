@@ -37,7 +37,8 @@ impl Column {
         let (count, direction) = (turns.abs() as usize, turns.signum() as i8);
         if count > 0 {
             // The residues furthest in the direction of the sum; of equals the first.
-            let order = |a: &(f64, usize), b: &(f64, usize)| (b.0 * turns).total_cmp(&(a.0 * turns)).then(a.1.cmp(&b.1));
+            let order =
+                |a: &(f64, usize), b: &(f64, usize)| (b.0 * turns).total_cmp(&(a.0 * turns)).then(a.1.cmp(&b.1));
             self.residues.select_nth_unstable_by(count - 1, order);
             for (_, row) in &self.residues[..count] {
                 self.values[*row] = (self.values[*row] + direction).clamp(-127, 127);

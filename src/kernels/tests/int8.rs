@@ -151,7 +151,10 @@ fn what_is_not_finite_gives_nan_in_its_row_or_column_only() {
             a[40 + at] = bad;
             for finished in finished(Body::of(super::super::isa()), &a, &b, (3, 40, 18)) {
                 for (row, values) in finished[..3 * 18].chunks_exact(18).enumerate() {
-                    assert!(values.iter().all(|value| value.is_nan() == (row == 1)), "{bad} at {at}: row {row} {values:?}");
+                    assert!(
+                        values.iter().all(|value| value.is_nan() == (row == 1)),
+                        "{bad} at {at}: row {row} {values:?}"
+                    );
                 }
             }
             let (a, mut b) = (vec![0.5; 40], vec![0.25; 40 * 18]);

@@ -29,10 +29,7 @@ pub(super) fn decide(
     if rule == ScoringRule::F32 {
         return Ok(Some(Scoring { precision: ScoringPrecision::F32, int8: None }));
     }
-    let kind = |precision| Bundle {
-        model: Model::Dcn(Arc::new(model.in_precision(precision))),
-        ..bundle.clone()
-    };
+    let kind = |precision| Bundle { model: Model::Dcn(Arc::new(model.in_precision(precision))), ..bundle.clone() };
     let (plain, rounded) = (kind(ScoringPrecision::F32), kind(ScoringPrecision::Int8));
     let other = match learned {
         ScoringPrecision::F32 => &rounded,

@@ -65,8 +65,7 @@ impl Int8Effect {
         }
         let of = |logits: &[f32]| logits.iter().map(|logit| probability(*logit)).collect::<Vec<f64>>();
         let (plain, rounded) = (of(f32), of(int8));
-        let (plain, rounded) =
-            (Predictions::new(labels, &plain, weights), Predictions::new(labels, &rounded, weights));
+        let (plain, rounded) = (Predictions::new(labels, &plain, weights), Predictions::new(labels, &rounded, weights));
         let differences: Vec<f64> = losses::row_log_losses(&rounded)
             .into_iter()
             .zip(losses::row_log_losses(&plain))

@@ -90,9 +90,7 @@ impl DcnModel {
         let embedding = take("embedding.weight".into(), &[narrow.table_rows, dim])?;
         let has_wide = settings.wide != super::WideRule::None;
         let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
-        let weight = |values: &Values, inputs, outputs| {
-            Weight::new((**values).as_ref(), inputs, outputs, precision)
-        };
+        let weight = |values: &Values, inputs, outputs| Weight::new((**values).as_ref(), inputs, outputs, precision);
         let mut cross = Vec::new();
         for layer in 0..settings.cross_layers {
             let (rank, experts) = (settings.cross_rank, settings.cross_experts);
