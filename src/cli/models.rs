@@ -161,6 +161,7 @@ fn described(listed: &Listed, history: &[Entry]) -> String {
             ("seed".into(), provenance.seed.to_string()),
             ("calibration".into(), format!("{:?}", profile.calibration.method).to_lowercase()),
         ]);
+        lines.extend(profile.scoring.map(|scoring| ("scoring".into(), scoring.to_string())));
         let files = manifest.files.iter();
         lines.extend(files.map(|(name, file)| (name.clone(), format!("{} {}", size(file.bytes), file.fingerprint))));
         lines.extend(manifest.metrics.iter().map(|(name, value)| (name.clone(), value.to_string())));

@@ -1,10 +1,10 @@
 //! Training rows, validation rows and settings → a calibrated bundle.
 //!
 //! ```text
-//! train ─▶ indexer ─▶ learner ─▶ looks at the validation rows ─▶ best model ─▶ calibrator (fitted on the same rows) ─▶ bundle
+//! train ─▶ indexer ─▶ learner ─▶ looks at the validation rows ─▶ best model ─▶ numbers it scores in ─▶ calibrator ─▶ bundle
 //! ```
 //!
-//! One pass by default: click models overfit at the second. The progressive loss (predict, then learn) of the first pass
+//! The last two steps use the validation rows too. One pass by default: click models overfit at the second. The progressive loss (predict, then learn) of the first pass
 //! is an honest estimate that costs nothing. The next batches are read and indexed by a thread of their own when more
 //! than one is lent; the order of the rows, and so every bit of the result, does not depend on it.
 

@@ -53,9 +53,6 @@ pub struct DcnScratch {
     deep_next: Vec<f32>,
 }
 
-/// Rows worked on at a time.
-const BLOCK: usize = 128;
-
 impl DcnModel {
     /// Builds the model from tensors found by name (see [`DcnModel::tensors`] for names and shapes); it scores in the numbers
     /// that [`DcnConfig::scoring`] names.
@@ -154,6 +151,15 @@ impl DcnModel {
         &self.layout
     }
 
+    /// Rows worked on at a time. x₀ and x of a block share the second cache with the weights of one layer, which in `f32` do not
+    /// fit it anyway: then more rows are worth their reading.
+    fn block_rows(&self) -> usize {
+        match self.config.scoring() {
+            ScoringPrecision::F32 => 128,
+            ScoringPrecision::Int8 => 64,
+        }
+    }
+
     /// One block of rows.
     fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
         let rows = slots.rows();
@@ -208,8 +214,9 @@ impl Predict for DcnModel {
     fn predict(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
         assert_eq!(slots.rows(), logits.len(), "one logit for each row");
         assert_eq!(slots.width(), self.layout.width(), "positions of a row");
-        for (block, logits) in logits.chunks_mut(BLOCK).enumerate() {
-            let first = block * BLOCK;
+        let rows = self.block_rows();
+        for (block, logits) in logits.chunks_mut(rows).enumerate() {
+            let first = block * rows;
             self.predict_block(slots.range(first..first + logits.len()), scratch, logits);
         }
     }
