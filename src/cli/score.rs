@@ -42,13 +42,13 @@ impl ScoreArgs {
             bar.set_message(format!("{} rows", at.rows));
         };
         let mut count = 0;
-        let mut write = |out: &mut dyn std::io::Write| {
+        let mut write = |out: &mut (dyn std::io::Write + Send)| {
             let threads = Threads::of(&pool);
             count = score(&bundle, &input, &mut bad, threads, out, &mut on_progress, &context.interrupt)?;
             Ok(())
         };
         match self.out.as_os_str() == "-" {
-            true => write(&mut std::io::stdout().lock())?,
+            true => write(&mut std::io::stdout())?,
             false => durable::write_file(&self.out, |file| write(file))?,
         }
         bar.finish_and_clear();

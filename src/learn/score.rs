@@ -1,133 +1,142 @@
 //! A bundle and a log → one calibrated probability for each row, in order.
 //!
 //! Labels are not needed. A row that cannot be used is counted like any bad row and answered with `NaN`, so that line n
-//! of the answer always belongs to row n of the log.
+//! of the answer always belongs to row n of the log. Threads share the blocks of the log, and whoever parses a block scores it
+//! and writes its numbers as text; one thread at a time hands texts on, in order.
 
 use std::fmt::Write as _;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Interrupt;
-use super::source::{BadRows, Found, Input, Progress, Reading, Refusal, read_rows};
+use super::source::{BLOCK, BadRows, Input, Progress, Reading, Refusal, TakeRows, read_blocks};
 use crate::error::{Error, Result};
 use crate::model::Threads;
 use crate::model::bundle::{Bundle, ScoreScratch};
-
-/// Rows scored together.
-const BLOCK_ROWS: usize = 16_384;
-/// Rows one thread scores at a time.
-const PIECE_ROWS: usize = 1_024;
+use crate::model::features::ColumnEncoder;
+use crate::model::row::{Cell, CellError, TextRows};
 
 /// Scores every row of `input` and writes `p` and one probability a row to `out` (each the shortest decimal that reads
 /// back as the same bits). Returns the number of rows.
 ///
 /// # Errors
-/// Those of [`read_rows`]; io when `out` cannot be written.
+/// Those of [`read_blocks`]; io when `out` cannot be written.
 pub fn score(
     bundle: &Bundle,
     input: &Input,
     bad: &mut BadRows,
     threads: Threads<'_>,
-    out: &mut dyn Write,
-    progress: &mut dyn FnMut(Progress),
+    out: &mut (dyn Write + Send),
+    progress: &mut (dyn FnMut(Progress) + Send),
     interrupt: &Interrupt,
 ) -> Result<u64> {
-    let width = bundle.encoder.width();
-    let mut block = Block::default();
     let mut rows = 0;
     let write_error = |source| Error::Io { path: "predictions".into(), action: "write", source };
     out.write_all(b"p\n").map_err(write_error)?;
+    let columns = ColumnEncoder::new(&bundle.encoder);
     let reading = Reading { schema: &bundle.schema, targets: false, interrupt };
-    let mut visit = |found: Found<'_>| -> Result<ControlFlow<()>, Refusal> {
-        rows += 1;
-        let mut refused = None;
-        let usable = match found {
-            Found::Bad { .. } => false,
-            Found::Row { cells, .. } => {
-                let start = block.codes.len();
-                block.codes.resize(start + width, 0);
-                let encoded = bundle.encoder.encode(cells, &mut block.codes[start..]);
-                if let Err(error) = encoded {
-                    block.codes.truncate(start);
-                    refused = Some(error);
-                }
-                refused.is_none()
-            }
-        };
-        block.usable.push(usable);
-        if block.usable.len() == BLOCK_ROWS {
-            block.flush(bundle, width, threads, out).map_err(write_error)?;
-        }
-        match refused {
-            Some(error) => Err(Refusal::Cell(error)),
-            None => Ok(ControlFlow::Continue(())),
-        }
+    let make = || BlockScorer::new(bundle, &columns);
+    let mut take = |scorer: &mut BlockScorer<'_>| {
+        rows += scorer.usable.len() as u64;
+        out.write_all(scorer.text.as_bytes()).map_err(write_error)?;
+        scorer.clear();
+        Ok(())
     };
-    read_rows(input, reading, bad, progress, &mut visit)?;
-    block.flush(bundle, width, threads, out).map_err(write_error)?;
+    read_blocks(input, reading, BLOCK, bad, threads, progress, &make, &mut take)?;
     bad.finish(input.name())?;
     out.flush().map_err(write_error)?;
     Ok(rows)
 }
 
-/// Rows waiting to be scored: the codes of the usable ones, and which ones those are.
-#[derive(Default)]
-struct Block {
+/// Scores the rows of a block.
+struct BlockScorer<'a> {
+    bundle: &'a Bundle,
+    columns: &'a ColumnEncoder,
+    /// Codes of all rows; of those that cannot be used it does not matter which, they are scored and not told.
     codes: Vec<u32>,
     usable: Vec<bool>,
-    /// Buffers of the threads, kept from block to block; any of them serves any piece.
-    scratches: Mutex<Vec<ScoreScratch>>,
+    refused: Vec<usize>,
+    probabilities: Vec<f64>,
+    scratch: ScoreScratch,
+    /// One line for each row, once the block has ended.
+    text: String,
 }
 
-impl Block {
-    fn flush(
-        &mut self,
-        bundle: &Bundle,
-        width: usize,
-        threads: Threads<'_>,
-        out: &mut dyn Write,
-    ) -> std::io::Result<()> {
-        let mut codes = &self.codes[..];
-        let mut pieces = Vec::with_capacity(self.usable.len().div_ceil(PIECE_ROWS));
-        for usable in self.usable.chunks(PIECE_ROWS) {
-            let (of_piece, rest) = codes.split_at(usable.iter().filter(|usable| **usable).count() * width);
-            pieces.push((of_piece, usable));
-            codes = rest;
+impl<'a> BlockScorer<'a> {
+    fn new(bundle: &'a Bundle, columns: &'a ColumnEncoder) -> Self {
+        BlockScorer {
+            bundle,
+            columns,
+            codes: Vec::new(),
+            usable: Vec::new(),
+            refused: Vec::new(),
+            probabilities: Vec::new(),
+            scratch: ScoreScratch::default(),
+            text: String::new(),
         }
-        // A number becomes text where it was computed: that takes as long as a small model's score.
-        let texts = threads.map(pieces, |(codes, usable)| {
-            let mut scratch = self.scratches().pop().unwrap_or_default();
-            let mut probabilities = Vec::with_capacity(usable.len());
-            bundle.score(codes, &mut scratch, &mut probabilities);
-            self.scratches().push(scratch);
-            text(usable, &probabilities)
-        });
-        texts.iter().try_for_each(|text| out.write_all(text.as_bytes()))?;
+    }
+
+    /// Room for the codes of `rows` more rows, which are taken to be usable.
+    fn grow(&mut self, rows: usize) -> &mut [u32] {
+        let start = self.codes.len();
+        self.usable.resize(self.usable.len() + rows, true);
+        self.codes.resize(start + rows * self.bundle.encoder.width(), 0);
+        &mut self.codes[start..]
+    }
+
+    fn clear(&mut self) {
         self.codes.clear();
         self.usable.clear();
-        Ok(())
-    }
-
-    fn scratches(&self) -> MutexGuard<'_, Vec<ScoreScratch>> {
-        // Buffers hold nothing that a panic elsewhere could leave half done.
-        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
+        self.text.clear();
     }
 }
 
-/// One line for each row: the probability of a usable one, else NaN.
-fn text(usable: &[bool], probabilities: &[f64]) -> String {
-    // "0." and 17 digits or a few more.
-    let mut text = String::with_capacity(usable.len() * 22);
-    let mut probabilities = probabilities.iter();
-    for usable in usable {
-        match usable {
-            true => {
-                let probability = probabilities.next().expect("each usable row was scored");
-                writeln!(text, "{probability}").expect("a string takes everything");
+impl TakeRows for BlockScorer<'_> {
+    fn row(&mut self, _line: u64, cells: &[Cell<'_>]) -> Result<ControlFlow<()>, Refusal> {
+        let encoder = &self.bundle.encoder;
+        let encoded = encoder.encode(cells, self.grow(1));
+        *self.usable.last_mut().expect("a row was added") = encoded.is_ok();
+        encoded?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn regular(
+        &mut self,
+        _first_line: u64,
+        rows: &TextRows<'_>,
+        refuse: &mut dyn FnMut(usize, CellError),
+    ) -> Result<ControlFlow<()>> {
+        let before = self.usable.len();
+        let mut refused = std::mem::take(&mut self.refused);
+        refused.clear();
+        let columns = self.columns;
+        columns.encode(rows, self.grow(rows.rows()), &mut refused);
+        refused.sort_unstable();
+        refused.dedup();
+        for &row in &refused {
+            let cells: Vec<Cell<'_>> = (0..rows.columns()).map(|column| rows.cell(row, column)).collect();
+            let error = self.bundle.encoder.encode(&cells, &mut vec![0; self.bundle.encoder.width()]).err();
+            refuse(row, error.ok_or_else(|| Error::Bug("a good row was refused among its neighbors".into()))?);
+            self.usable[before + row] = false;
+        }
+        self.refused = refused;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn passed(&mut self, _line: u64) -> Result<ControlFlow<()>> {
+        self.grow(1);
+        *self.usable.last_mut().expect("a row was added") = false;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(&mut self) {
+        self.probabilities.clear();
+        self.bundle.score(&self.codes, &mut self.scratch, &mut self.probabilities);
+        for (probability, usable) in self.probabilities.iter().zip(&self.usable) {
+            match usable {
+                true => writeln!(self.text, "{probability}").expect("a string takes everything"),
+                false => self.text.push_str("NaN\n"),
             }
-            false => text.push_str("NaN\n"),
         }
     }
-    text
 }

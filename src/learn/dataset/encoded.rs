@@ -49,11 +49,7 @@ impl EncodedRows {
     ///
     /// # Errors
     /// Those of `encode`.
-    pub fn push<E>(
-        &mut self,
-        targets: Targets,
-        encode: impl FnOnce(&mut [u32]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push<E>(&mut self, targets: Targets, encode: impl FnOnce(&mut [u32]) -> Result<(), E>) -> Result<(), E> {
         let before = self.codes.len();
         self.codes.resize(before + self.width, 0);
         if let Err(error) = encode(&mut self.codes[before..]) {

@@ -212,7 +212,9 @@ fn mistakes_in_recipes_are_named_before_training() {
             Ok(recipe) => recipe,
             Err(error) => return error.to_string(),
         };
-        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
+        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default())
+            .unwrap_err()
+            .to_string()
     };
     let cases = [
         ("question", "qestion", "did you mean \"question\"?"),
@@ -255,7 +257,9 @@ fn the_truth_fits_its_rows() {
     let recipe = recipe(folder.path(), RECIPE, &[]).unwrap();
     let message = |truth: &str| {
         std::fs::write(folder.path().join("truth.csv"), truth).unwrap();
-        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap_err().to_string()
+        plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default())
+            .unwrap_err()
+            .to_string()
     };
     assert!(message("p\n0.5\n").contains("one true probability for each of 500"), "{}", message("p\n0.5\n"));
     let third = message("p\n0.5\n2\n");

@@ -33,8 +33,15 @@ fn rows_of_all_logs_in_order() {
     let target = folder.path().join("out");
     let inputs = [log(folder.path(), "a.tsv", 0..50_000), log(folder.path(), "b.tsv", 50_000..100_000)];
     let mut seen = Vec::new();
-    let manifest =
-        prepare(&inputs, &schema(), &target, PrepareOptions::default(), Threads::one(), &mut |at| seen.push(at), &Interrupt::default());
+    let manifest = prepare(
+        &inputs,
+        &schema(),
+        &target,
+        PrepareOptions::default(),
+        Threads::one(),
+        &mut |at| seen.push(at),
+        &Interrupt::default(),
+    );
     let manifest = manifest.unwrap();
     let total = inputs.iter().map(|input| input.bytes().unwrap().unwrap()).sum::<u64>();
     let last = PrepareProgress { bytes: total, total_bytes: Some(total), rows: 100_000 };
@@ -109,7 +116,8 @@ fn failures_leave_what_was_there() {
     assert_eq!(run(&[], &target, PrepareOptions::default()).unwrap_err().kind(), Kind::Config);
     let stopped = Interrupt::default();
     stopped.set();
-    let error = prepare(&good, &schema(), &target, PrepareOptions::default(), Threads::one(), &mut |_| {}, &stopped).unwrap_err();
+    let error = prepare(&good, &schema(), &target, PrepareOptions::default(), Threads::one(), &mut |_| {}, &stopped)
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
 
     assert_eq!(names(), before + 2, "only the two logs of this test are new");
@@ -143,7 +151,9 @@ fn criteo_rows() {
     let schema = Schema::parse(crate::model::schema::PRESETS[0].1, "criteo").unwrap();
     let options = PrepareOptions::default();
     let started = std::time::Instant::now();
-    let manifest = prepare(&[Input::new(log)], &schema, &target, options, Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap();
+    let manifest =
+        prepare(&[Input::new(log)], &schema, &target, options, Threads::one(), &mut |_| {}, &Interrupt::default())
+            .unwrap();
     eprintln!("{:.0} rows/s", manifest.rows as f64 / started.elapsed().as_secs_f64());
     assert_eq!((manifest.rows, manifest.width, manifest.bad_rows.count), (80_000, 39, 0));
     let share = manifest.clicks as f64 / manifest.rows as f64;

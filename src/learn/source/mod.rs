@@ -26,9 +26,9 @@ use std::sync::Arc;
 pub use bad_rows::{BadRows, MAX_BAD_ROWS};
 pub use blocks::BLOCK;
 pub use rows::TakeRows;
+use rows::{EachRow, Rows};
 pub use sample::{SAMPLE_BYTES, Sampled, read_sample};
 pub use workers::read_blocks;
-use rows::{EachRow, Rows};
 
 use super::Interrupt;
 use super::dataset::InputRecord;

@@ -33,6 +33,9 @@ pub trait TakeRows {
     fn passed(&mut self, _line: u64) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
+
+    /// Learns that its block has no more rows, on the thread that gave it these.
+    fn end(&mut self) {}
 }
 
 /// The way from a block to whoever takes its rows.

@@ -110,7 +110,8 @@ fn first<T: TakeRows>(inputs: &[Input], reading: Reading<'_>, make: &dyn Fn() ->
             break;
         }
     }
-    let stored: Option<u64> = inputs.iter().map(Input::bytes).collect::<Result<Option<Vec<u64>>>>()?.map(|all| all.iter().sum());
+    let stored: Option<u64> =
+        inputs.iter().map(Input::bytes).collect::<Result<Option<Vec<u64>>>>()?.map(|all| all.iter().sum());
     let scale = match stored {
         Some(stored) if !whole && read > 0 => (stored as f64 / read as f64).max(1.0),
         _ => 1.0,

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::Reading;
 use super::blocks::{Block, Blocks, MAX_LINE, RecordEnd, UNCLOSED, closing_quote, record_end};
 use super::rows::Rows;
-use super::Reading;
 use crate::error::{Error, Result, nearest};
 use crate::kernels::text::{Separators, separators};
 use crate::model::row::{Cell, TextRows};

@@ -65,6 +65,7 @@ pub fn read_blocks<T: TakeRows + Send>(
                     let mut rows = Rows::new(&mut taker);
                     let lines = piece.rows(&shape, reading, input.name(), &mut scratch, &mut rows);
                     let count = rows.count;
+                    taker.end();
                     let bytes_read = piece.bytes_read();
                     space = piece.into_space();
                     let lines = lines.and_then(|flow| {

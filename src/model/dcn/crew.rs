@@ -111,12 +111,7 @@ impl Lane {
 }
 
 impl<'a> Crew<'a> {
-    pub(super) fn new(
-        threads: Threads<'a>,
-        precision: Precision,
-        lanes: &'a mut Vec<Lane>,
-        watch: Watch<'a>,
-    ) -> Self {
+    pub(super) fn new(threads: Threads<'a>, precision: Precision, lanes: &'a mut Vec<Lane>, watch: Watch<'a>) -> Self {
         lanes.resize_with(threads.count().max(lanes.len()), Lane::default);
         lanes.iter_mut().for_each(|lane| lane.precision = precision);
         Crew { threads, lanes, watch }

@@ -120,14 +120,7 @@ impl Embedding {
 
     /// `slots` of rows from `first` on → `x0`, rows × width; and what each field was multiplied by, rows × fields, unless
     /// `scales` is empty.
-    pub(super) fn forward(
-        &self,
-        slots: Slots<'_>,
-        dropout: Dropout,
-        first: usize,
-        x0: &mut [f32],
-        scales: &mut [f32],
-    ) {
+    pub(super) fn forward(&self, slots: Slots<'_>, dropout: Dropout, first: usize, x0: &mut [f32], scales: &mut [f32]) {
         let (count, width, dim) = (self.fields.len(), self.width(), self.dim);
         gather(&self.table, dim, &self.fields, slots, x0);
         scales.fill(1.0);

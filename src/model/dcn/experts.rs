@@ -114,7 +114,14 @@ impl Experts {
     ) {
         let (rows, experts, stacked) = (gradient_v.rows(), self.cores.len(), self.up.columns());
         let rank = stacked / experts;
-        kernels::gemm_packed(MatrixMut::new(gradient.mixed, rows, stacked), gradient_v, &self.up, false, Finish::None, scratch);
+        kernels::gemm_packed(
+            MatrixMut::new(gradient.mixed, rows, stacked),
+            gradient_v,
+            &self.up,
+            false,
+            Finish::None,
+            scratch,
+        );
         let parts = (gradient.outer.chunks_exact_mut(rank).zip(gradient.mixed.chunks_exact(rank)))
             .zip(hidden.outer.chunks_exact(rank))
             .zip(gradient.gates.iter_mut().zip(hidden.gates));
@@ -134,7 +141,14 @@ impl Experts {
         }
         let inner = Matrix::new(gradient.inner, rows, stacked);
         kernels::gemm_packed(gradient_x.reborrow(), inner, &self.down, true, Finish::None, scratch);
-        kernels::gemm_packed(gradient_x, Matrix::new(gradient.gates, rows, experts), &self.gate, true, Finish::None, scratch);
+        kernels::gemm_packed(
+            gradient_x,
+            Matrix::new(gradient.gates, rows, experts),
+            &self.gate,
+            true,
+            Finish::None,
+            scratch,
+        );
     }
 
     /// Columns of each expert times its core.

@@ -43,7 +43,6 @@ pub(super) enum Weight {
 pub(super) struct Buffers {
     gemm: GemmScratch,
     bytes: QuantizedRows,
-    product: Vec<f32>,
     next: Vec<f32>,
 }
 
@@ -58,10 +57,11 @@ impl Buffers {
         x: &mut Vec<f32>,
     ) {
         let width = bias.len();
-        self.product.resize(x.len(), 0.0);
+        let rows = x.len() / width;
         self.next.resize(x.len(), 0.0);
-        experts.forward(Matrix::new(x, x.len() / width, width), hidden, &mut self.product, &mut self.gemm);
-        kernels::cross_forward(&mut self.next, x0, &self.product, bias, x);
+        let (input, x0) = (Matrix::new(x, rows, width), Matrix::new(x0, rows, width));
+        let finish = Finish::Cross { bias, x0, x: input, product: None };
+        experts.forward(input, hidden, MatrixMut::new(&mut self.next, rows, width), finish, &mut self.gemm);
         std::mem::swap(x, &mut self.next);
     }
 }
@@ -87,7 +87,7 @@ impl Weight {
     pub(super) fn cross(&self, bias: &[f32], x0: &[f32], x: &mut Vec<f32>, buffers: &mut Buffers) {
         let width = bias.len();
         let rows = x.len() / width;
-        let Buffers { gemm, bytes, next, .. } = buffers;
+        let Buffers { gemm, bytes, next } = buffers;
         match self {
             Weight::F32(weight) => {
                 next.resize(x.len(), 0.0);

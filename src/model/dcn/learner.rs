@@ -161,7 +161,8 @@ impl DcnLearner {
         };
         let narrowed = self.narrow.view(slots, &self.narrowed);
         let mut scales = self.scales.chunks_mut((BLOCK * fields).max(1));
-        let per_row = (self.logits.chunks_mut(BLOCK).zip(self.summed.chunks_mut(BLOCK))).zip(self.mean.chunks_mut(BLOCK));
+        let per_row =
+            (self.logits.chunks_mut(BLOCK).zip(self.summed.chunks_mut(BLOCK))).zip(self.mean.chunks_mut(BLOCK));
         let shares = per_row.zip(self.gradient_x0.chunks_mut(BLOCK * width)).enumerate();
         let shares = shares.map(|(number, (((logits, summed), mean), gradient_x0))| {
             let range = number * BLOCK..number * BLOCK + logits.len();

@@ -34,8 +34,11 @@ mod tests;
 mod touched;
 mod wide;
 
+pub use config::{
+    DcnConfig, EmbeddingInit, EmbeddingRule, LearningPrecision, RawDcn, ScoringRule, Structure, WeightDecayForm,
+    WideRule,
+};
 pub use crew::Stage;
-pub use config::{DcnConfig, EmbeddingInit, EmbeddingRule, LearningPrecision, RawDcn, ScoringRule, Structure, WeightDecayForm, WideRule};
 pub use ensemble::{DcnEnsemble, EnsembleLearner, EnsembleScratch};
 pub use frozen::ScoringPrecision;
 pub use learner::DcnLearner;

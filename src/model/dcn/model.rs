@@ -12,7 +12,7 @@ use super::narrow::Narrow;
 use super::network::HeadReads;
 use super::wide;
 use crate::error::{Error, Result};
-use crate::kernels::Matrix;
+use crate::kernels::{Matrix, Precision};
 use crate::model::{Layout, Predict, Slots};
 use std::sync::Arc;
 
@@ -184,7 +184,7 @@ impl DcnModel {
                 Cross::Mixture(experts) => {
                     let settings = self.config.settings();
                     hidden.fit(rows, settings.cross_experts, settings.cross_rank);
-                    layers.mixture(experts, &mut hidden.whole(), bias, x0, x);
+                    layers.mixture(experts, &mut hidden.view_mut(), bias, x0, x);
                 }
             }
         }

@@ -13,10 +13,10 @@ use super::config::{DcnConfig, Structure};
 use super::crew::{BLOCK, Crew, Lane, Stage, Watch};
 use super::cross::FullCross;
 use super::deep::{DeepLayer, Dropout, Shift};
+use super::embedding::Embedding;
 use super::head::HeadPart;
 use super::mixture::MixtureCross;
 use super::parameters::Parameters;
-use super::embedding::Embedding;
 use super::wide::Wide;
 use crate::kernels::{self, Matrix, PackedMatrix};
 use crate::model::Slots;
@@ -289,14 +289,7 @@ impl Network {
     }
 
     /// Back through one layer of the tower, from the gradient of what its ReLU read.
-    fn deep_backward(
-        &self,
-        layer: usize,
-        share: &mut Share<'_>,
-        block: &mut Block,
-        lane: &mut Lane,
-        watch: Watch<'_>,
-    ) {
+    fn deep_backward(&self, layer: usize, share: &mut Share<'_>, block: &mut Block, lane: &mut Lane, watch: Watch<'_>) {
         let values = &self.parameters.values;
         let (before, after) = block.deep.split_at_mut(layer);
         let target = match before.last_mut() {

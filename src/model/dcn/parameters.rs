@@ -83,12 +83,8 @@ impl Parameters {
         let settings = config.settings();
         let decay = settings.weight_decay;
         let mut pieces = Vec::new();
-        let mut rest = (
-            &mut self.values[..],
-            &mut self.gradients[..],
-            &mut self.first_moments[..],
-            &mut self.second_moments[..],
-        );
+        let mut rest =
+            (&mut self.values[..], &mut self.gradients[..], &mut self.first_moments[..], &mut self.second_moments[..]);
         for tensor in &self.tensors {
             let length = tensor.range.len();
             let (values, rest0) = rest.0.split_at_mut(length);
