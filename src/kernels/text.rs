@@ -4,7 +4,9 @@
 //! places. Nothing is branched on but the number of separators in 64 bytes, so the speed does not depend on what stands in
 //! the cells.
 
-use super::dispatch::{Isa, isa};
+use std::mem::MaybeUninit;
+
+use super::dispatch::{Isa, isa, per_isa};
 
 /// Bytes compared at once.
 const WINDOW: usize = 64;
@@ -39,82 +41,205 @@ pub fn separators(text: &[u8], delimiter: u8, found: &mut Separators) {
             _ => {}
         }
     }
-    scan(text, found, |window| {
+    let masks = |window: &[u8; WINDOW]| {
         let (mut separators, mut newlines) = (0, 0);
         for (bit, byte) in window.iter().enumerate() {
             newlines |= u64::from(*byte == b'\n') << bit;
             separators |= u64::from(*byte == delimiter || *byte == b'\n') << bit;
         }
         (separators, newlines)
-    });
+    };
+    scan(text, found, masks, write_places);
 }
 
-/// The scan, given which of 64 bytes are separators (delimiters and newlines) and which are newlines.
+/// Room for the places of one window, and for what is written behind them without looking.
+type Room = [MaybeUninit<u32>; WINDOW + 16];
+
+/// The scan. `masks` says which of 64 bytes are separators (delimiters and newlines) and which are newlines; `write` writes the
+/// places behind a window's separators, given the window's place, and all of them at least.
 #[inline(always)]
-fn scan(text: &[u8], found: &mut Separators, masks: impl Fn(&[u8; WINDOW]) -> (u64, u64)) {
+fn scan(
+    text: &[u8],
+    found: &mut Separators,
+    masks: impl Fn(&[u8; WINDOW]) -> (u64, u64),
+    write: impl Fn(u64, u32, &mut Room),
+) {
     let (windows, tail) = text.as_chunks::<WINDOW>();
-    for (window, bytes) in windows.iter().enumerate() {
-        let (separators, newlines) = masks(bytes);
-        push(found, window * WINDOW, separators, newlines);
-    }
-    if !tail.is_empty() {
-        let mut bytes = [0; WINDOW];
-        bytes[..tail.len()].copy_from_slice(tail);
-        let (separators, newlines) = masks(&bytes);
-        let there = (1 << tail.len()) - 1;
-        push(found, windows.len() * WINDOW, separators & there, newlines & there);
+    let mut padded = [0; WINDOW];
+    padded[..tail.len()].copy_from_slice(tail);
+    // The tail is one more window, so that everything below has one caller and is built into it.
+    let last = (!tail.is_empty()).then_some(&padded);
+    for (number, bytes) in windows.iter().chain(last).enumerate() {
+        let (mut separators, mut newlines) = masks(bytes);
+        if number == windows.len() {
+            let there = (1 << tail.len()) - 1;
+            separators &= there;
+            newlines &= there;
+        }
+        let before = found.starts.len();
+        found.starts.reserve(WINDOW + 16);
+        let room = found.starts.spare_capacity_mut().first_chunk_mut().expect("it was reserved");
+        write(separators, (number * WINDOW) as u32, room);
+        // SAFETY: as many places as there are separators, at most 64, were reserved and written.
+        unsafe { found.starts.set_len(before + separators.count_ones() as usize) };
+        push_lines(&mut found.lines, before as u32 - 1, separators, newlines);
     }
 }
 
-/// Appends the places of one window that starts at `base`.
+/// Appends the lines that end in a window, of which `cells` cells ended before. Most windows hold one newline or none: the first is
+/// written without asking.
 #[inline(always)]
-fn push(found: &mut Separators, base: usize, separators: u64, mut newlines: u64) {
-    let before = found.starts.len();
-    let count = separators.count_ones() as usize;
-    while newlines != 0 {
-        let newline = newlines.trailing_zeros();
-        let up_to = separators & (u64::MAX >> (63 - newline));
-        found.lines.push((before - 1) as u32 + up_to.count_ones());
-        newlines &= newlines - 1;
+fn push_lines(lines: &mut Vec<u32>, cells: u32, separators: u64, newlines: u64) {
+    let end = |newlines: u64| {
+        let newline = newlines.trailing_zeros() & 63;
+        cells + (separators & (u64::MAX >> (63 - newline))).count_ones()
+    };
+    let before = lines.len();
+    lines.push(end(newlines));
+    lines.truncate(before + usize::from(newlines != 0));
+    let mut more = newlines & newlines.wrapping_sub(1);
+    while more != 0 {
+        lines.push(end(more));
+        more &= more - 1;
     }
-    found.starts.reserve(WINDOW);
+}
+
+/// Writes places one by one; sixteen whether or not there are as many, so that one branch is nearly always enough.
+#[inline(always)]
+fn write_places(separators: u64, base: u32, room: &mut Room) {
     let mut bits = separators;
-    let places = found.starts.spare_capacity_mut();
-    // Eight at a time whether or not there are as many, so that the loop ends where the last one did.
-    for group in places[..WINDOW].chunks_exact_mut(8).take(count.div_ceil(8)) {
+    for group in room.chunks_exact_mut(16) {
         for place in group {
-            place.write(base as u32 + bits.trailing_zeros() + 1);
+            place.write(base + bits.trailing_zeros() + 1);
             bits &= bits.wrapping_sub(1);
         }
+        if bits == 0 {
+            break;
+        }
     }
-    // SAFETY: `count` places, at most 64, were reserved and written above.
-    unsafe { found.starts.set_len(before + count) };
+}
+
+/// Eight bytes from the start of cells, the first one lowest, and the lengths of the cells in bytes. What a word holds behind a
+/// shorter cell is not said.
+///
+/// Cell i is `text[starts[i * stride]..starts[i * stride + 1] - 1]`, as [`separators`] finds them: one column of rows of `stride`
+/// cells. `words` and `lengths` have one place for each. Loads one by one: where gathers are kept from spying (on Intel
+/// processors since 2023, by microcode) they are slower.
+///
+/// # Panics
+/// When a cell starts outside the text, or the lengths do not fit.
+pub fn cell_words(text: &[u8], starts: &[u32], stride: usize, words: &mut [u64], lengths: &mut [u32]) {
+    let cells = words.len();
+    assert_eq!(lengths.len(), cells, "cell_words: one length for each word");
+    let Some(last) = cells.checked_sub(1) else { return };
+    assert!(starts.len() >= last * stride + 2, "cell_words: {cells} cells in {} starts", starts.len());
+    for (cell, (word, length)) in words.iter_mut().zip(lengths).enumerate() {
+        // SAFETY: the place of the last cell, and that behind it, are in `starts` (above).
+        let (start, next) = unsafe { (*starts.get_unchecked(cell * stride), *starts.get_unchecked(cell * stride + 1)) };
+        *length = next.wrapping_sub(start).wrapping_sub(1);
+        *word = match text.get(start as usize..start as usize + 8) {
+            Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes were cut")),
+            None => text[start as usize..].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+    }
+}
+
+/// What is no small integer, in [`small_integers`].
+pub const NO_INTEGER: i32 = i32::MIN;
+
+per_isa! {
+    /// The integers that cells spell as one to eight digits, or as a minus sign and one to seven; [`NO_INTEGER`] where a cell holds
+    /// something else. Cells as [`cell_words`] gives them.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn small_integers(words: &[u64], lengths: &[u32], integers: &mut [i32]) = small_integers_body,
+    check { assert!(words.len() == lengths.len() && words.len() == integers.len(), "small_integers: lengths differ") }
+}
+
+#[inline(always)]
+fn small_integers_body(words: &[u64], lengths: &[u32], integers: &mut [i32]) {
+    for ((word, length), integer) in words.iter().zip(lengths).zip(integers) {
+        let negative = u64::from(word & 0xff == u64::from(b'-'));
+        let length = u64::from(*length);
+        let digits = length.wrapping_sub(negative);
+        // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
+        let shift = 64_u64.wrapping_sub(8 * digits) & 63;
+        let word = ((word >> (8 * negative)) ^ 0x3030_3030_3030_3030) << shift;
+        let wrong = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+        // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
+        let pairs = (word.wrapping_mul(10).wrapping_add(word >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
+        let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) as u32 as i32;
+        let small = (length <= 8) & (digits.wrapping_sub(1) < 8) & (wrong == 0);
+        let number = if negative == 1 { number.wrapping_neg() } else { number };
+        *integer = if small { number } else { NO_INTEGER };
+    }
+}
+
+per_isa! {
+    /// Scrambles words of four to eight bytes, lowest first: XXH3's formula for such inputs (its specification, 2021), its upper
+    /// 32 bits. `mask` is what seed and secret come to. Words of other lengths give something meaningless.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn scramble_words(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mut [u32]) = scramble_words_body,
+    check { assert!(words.len() == lengths.len() && words.len() == scrambled.len(), "scramble_words: lengths differ") }
+}
+
+#[inline(always)]
+fn scramble_words_body(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mut [u32]) {
+    const PRIME: u64 = 0x9fb2_1c65_1e98_df25;
+    for ((word, length), scrambled) in words.iter().zip(lengths).zip(scrambled) {
+        let length = u64::from(*length);
+        let last = (word >> (8 * length.wrapping_sub(4) & 63)) & 0xffff_ffff;
+        let mut hash = (word << 32 | last) ^ mask;
+        hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
+        hash = hash.wrapping_mul(PRIME);
+        hash ^= (hash >> 35).wrapping_add(length);
+        hash = hash.wrapping_mul(PRIME);
+        *scrambled = ((hash ^ hash >> 28) >> 32) as u32;
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
         __m256i, __m512i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256,
-        _mm256_set1_epi8, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8,
+        _mm256_set1_epi8, _mm512_add_epi32, _mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi32,
+        _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
     };
 
-    use super::{Separators, WINDOW, scan};
+    use super::{Room, Separators, WINDOW, scan, write_places};
 
     #[target_feature(enable = "avx512f,avx512bw,bmi1,popcnt")]
     pub(super) fn avx512(text: &[u8], delimiter: u8, found: &mut Separators) {
         let (delimiters, newlines) = (_mm512_set1_epi8(delimiter as i8), _mm512_set1_epi8(b'\n' as i8));
-        scan(text, found, |window: &[u8; WINDOW]| {
+        let masks = |window: &[u8; WINDOW]| {
             // SAFETY: a window holds 64 bytes; the load needs no alignment.
             let bytes = unsafe { _mm512_loadu_si512(window.as_ptr().cast::<__m512i>()) };
             let newlines = _mm512_cmpeq_epi8_mask(bytes, newlines);
             (_mm512_cmpeq_epi8_mask(bytes, delimiters) | newlines, newlines)
-        });
+        };
+        let behind = _mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+        let write = |separators: u64, base: u32, room: &mut Room| {
+            let mut at = 0;
+            for quarter in 0..4 {
+                let bits = (separators >> (16 * quarter)) as u16;
+                let places = _mm512_add_epi32(behind, _mm512_set1_epi32(base as i32 + 16 * quarter));
+                let places = _mm512_maskz_compress_epi32(bits, places);
+                // SAFETY: at most 48 places stand before the last sixteen, so all lie in the room.
+                unsafe { _mm512_storeu_si512(room.as_mut_ptr().add(at).cast::<__m512i>(), places) };
+                at += bits.count_ones() as usize;
+            }
+        };
+        scan(text, found, masks, write);
     }
 
     #[target_feature(enable = "avx2,bmi1,popcnt")]
     pub(super) fn avx2(text: &[u8], delimiter: u8, found: &mut Separators) {
         let (delimiters, newlines) = (_mm256_set1_epi8(delimiter as i8), _mm256_set1_epi8(b'\n' as i8));
-        scan(text, found, |window: &[u8; WINDOW]| {
+        let masks = |window: &[u8; WINDOW]| {
             let mut masks = (0, 0);
             for half in 0..2 {
                 // SAFETY: a window holds two halves of 32 bytes; the load needs no alignment.
@@ -125,6 +250,7 @@ mod x86 {
                 masks.1 |= u64::from(_mm256_movemask_epi8(at_newline) as u32) << (32 * half);
             }
             masks
-        });
+        };
+        scan(text, found, masks, write_places);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A row stands alone as a list of [`Cell`]s, or among its neighbors in a text as [`TextRows`], which are read column by column.
 
+use crate::kernels::text::cell_words;
 use crate::model::features::hash::group_id;
 use crate::model::schema::{Schema, TimeFormat};
 
@@ -104,28 +105,15 @@ impl<'a> TextColumn<'a> {
         }
     }
 
-    /// The number in a row's cell, when it is written as at most eight digits, perhaps behind a minus sign. Every other
-    /// cell, also a missing one, is `None`.
-    #[inline]
-    pub fn small_integer(&self, row: usize) -> Option<i32> {
-        let (mut start, end) = self.bounds(row);
-        let negative = self.text.get(start) == Some(&b'-');
-        start += usize::from(negative);
-        let length = end.wrapping_sub(start);
-        if length.wrapping_sub(1) >= 8 {
-            return None;
+    /// The first bytes and the lengths of the cells of as many rows as there are places, from `first_row` on, as
+    /// [`cell_words`] gives them.
+    pub fn words(&self, first_row: usize, words: &mut [u64], lengths: &mut [u32]) {
+        cell_words(self.text, &self.starts[first_row * self.width..], self.width, words, lengths);
+        if self.last {
+            for (row, length) in lengths.iter_mut().enumerate() {
+                *length = self.bytes(first_row + row).len() as u32;
+            }
         }
-        let digits = u64::from_le_bytes(*self.text.get(start..)?.first_chunk()?);
-        // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
-        let digits = (digits ^ 0x3030_3030_3030_3030) << (64 - 8 * length);
-        if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 != 0 {
-            return None;
-        }
-        // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
-        let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
-        let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-        let number = ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff) as i32;
-        Some(if negative { -number } else { number })
     }
 }
 
@@ -307,55 +295,30 @@ mod tests {
     }
 
     #[test]
-    fn small_integers_are_the_numbers_they_spell() {
-        let cells = [
-            "0",
-            "7",
-            "-1",
-            "10",
-            "123",
-            "-4567",
-            "99999",
-            "123456",
-            "7654321",
-            "99999999",
-            "-99999999",
-            "00000012",
-            "-0",
-            "",
-            "-",
-            "--1",
-            "+1",
-            "1.5",
-            "1e3",
-            "123456789",
-            "0000000001",
-            " 1",
-            "1 ",
-            "1-",
-            "/",
-            ":",
-            "12:4",
-            "\u{fa}",
-            "x",
-            "1\0",
-        ];
-        let text = cells.map(|cell| format!("{cell},0\r\n")).concat();
-        let mut starts = vec![0];
-        starts.extend(text.bytes().enumerate().filter(|(_, byte)| b",\n".contains(byte)).map(|(at, _)| at as u32 + 1));
-        let rows = TextRows::new(text.as_bytes(), &starts, 2, &[Some(0), Some(1), None]);
-        let column = rows.column(0).unwrap();
-        assert_eq!((rows.rows(), rows.cell(0, 2), rows.cell(3, 1)), (cells.len(), Cell::Missing, Cell::Text(b"0")));
-        for (row, cell) in cells.iter().enumerate() {
-            let general = number(column.cell(row));
-            match column.small_integer(row) {
-                Some(integer) => assert_eq!(Some(f64::from(integer)), general, "{cell:?}"),
-                None => assert!(row > 12 || row + 5 > cells.len(), "{cell:?} is small"),
+    fn columns_of_a_text_give_its_cells() {
+        let cells = ["0", "", "-12", "123456789", "a\rb", "12345678", "\r", "é"];
+        for end in ["\n", "\r\n"] {
+            let text = cells.map(|cell| format!("{cell},{cell}{end}")).concat();
+            let mut starts = vec![0];
+            starts.extend(
+                text.bytes().enumerate().filter(|(_, byte)| b",\n".contains(byte)).map(|(at, _)| at as u32 + 1),
+            );
+            let rows = TextRows::new(text.as_bytes(), &starts, 2, &[Some(1), Some(0), None]);
+            assert_eq!((rows.rows(), rows.columns(), rows.cell(3, 2)), (cells.len(), 3, Cell::Missing));
+            let (mut words, mut lengths) = ([0; 8], [0; 8]);
+            for (column, carriage) in [(0, end == "\n"), (1, false)] {
+                let at = rows.column(column).unwrap();
+                at.words(0, &mut words, &mut lengths);
+                for (row, cell) in cells.iter().enumerate() {
+                    // A carriage return before a newline belongs to the line's end, once.
+                    let cell = if carriage { cell.strip_suffix('\r').unwrap_or(cell) } else { cell };
+                    assert_eq!(at.bytes(row), cell.as_bytes());
+                    assert_eq!(rows.cell(row, column) == Cell::Missing, cell.is_empty());
+                    assert_eq!(lengths[row] as usize, cell.len());
+                    assert_eq!(words[row].to_le_bytes()[..cell.len().min(8)], cell.as_bytes()[..cell.len().min(8)]);
+                }
             }
         }
-        // The last cells of a text have no eight bytes behind their start.
-        let end = TextRows::new(b"12,34", &[0, 3, 6], 2, &[Some(0), Some(1)]);
-        assert_eq!((end.cell(0, 1), end.column(1).unwrap().small_integer(0)), (Cell::Text(b"34"), None));
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! what stands in numeric columns. One column is then one short loop over rows. What is uncommon (other numbers, bags) takes
 //! the way of a single row, cell by cell.
 
+use std::hint::select_unpredictable;
+
 use super::encoder::{Encoder, FeatureEncoder, Kind};
-use super::hash::{KeyHasher, bin_code, missing_code};
+use super::hash::{EMPTY_CODE, KeyHasher, bin_code, missing_code};
+use crate::kernels::text::{NO_INTEGER, small_integers};
 use crate::model::row::{Cell, TextColumn, TextRows};
 
 /// Integers whose codes stand in a table.
@@ -31,7 +34,7 @@ struct ColumnFeature {
 #[derive(Debug, Clone)]
 enum ColumnKind {
     Values(KeyHasher),
-    /// Codes of the integers of [`TABLE`].
+    /// Codes of the integers of [`TABLE`], and [`EMPTY_CODE`] for all others.
     Numbers(Vec<u32>),
     /// Everything else.
     Cells,
@@ -48,7 +51,7 @@ impl ColumnEncoder {
                 Kind::Categorical => ColumnKind::Values(KeyHasher::new(feature.salt)),
                 Kind::LogSquare | Kind::Quantile(_) => {
                     let code = |integer| bin_code(feature.salt, feature.bin(f64::from(integer)));
-                    ColumnKind::Numbers(TABLE.map(code).collect())
+                    ColumnKind::Numbers(TABLE.map(code).chain([EMPTY_CODE]).collect())
                 }
                 Kind::Characters(..) | Kind::Bag { .. } => ColumnKind::Cells,
             };
@@ -65,63 +68,103 @@ impl ColumnEncoder {
     /// When `codes` has another length.
     pub fn encode(&self, rows: &TextRows<'_>, codes: &mut [u32], refused: &mut Vec<usize>) {
         assert_eq!(codes.len(), rows.rows() * self.width, "one code for each row and position");
+        let mut cells = ShortCells::default();
         for feature in &self.columns {
-            let rows_codes = codes.chunks_exact_mut(self.width).map(|codes| &mut codes[feature.at..]);
-            feature.encode(rows.column(feature.encoder.column), rows_codes, refused);
+            let column = rows.column(feature.encoder.column);
+            let mut first_row = 0;
+            for codes in codes.chunks_mut(ShortCells::ROWS * self.width) {
+                feature.encode(column, first_row, codes, self.width, &mut cells, refused);
+                first_row += codes.len() / self.width;
+            }
         }
     }
 }
 
+/// What stands in some neighboring cells of one column, as far as their first bytes tell.
+pub(super) struct ShortCells {
+    words: [u64; ShortCells::ROWS],
+    pub(super) lengths: [u32; ShortCells::ROWS],
+    pub(super) integers: [i32; ShortCells::ROWS],
+    codes: [u32; ShortCells::ROWS],
+}
+
+impl Default for ShortCells {
+    fn default() -> Self {
+        const { ShortCells { words: [0; _], lengths: [0; _], integers: [0; _], codes: [0; _] } }
+    }
+}
+
+impl ShortCells {
+    /// Cells looked at together.
+    pub(super) const ROWS: usize = 128;
+
+    /// Reads the small integers of `rows` cells from `first_row` on.
+    pub(super) fn integers(&mut self, column: &TextColumn<'_>, first_row: usize, rows: usize) -> &Self {
+        let ShortCells { words, lengths, integers, .. } = self;
+        column.words(first_row, &mut words[..rows], &mut lengths[..rows]);
+        small_integers(&words[..rows], &lengths[..rows], &mut integers[..rows]);
+        self
+    }
+}
+
 impl ColumnFeature {
-    #[inline]
-    fn encode<'a>(
+    /// Encodes one column of the rows from `first_row` on that `codes` has places for.
+    fn encode(
         &self,
         column: Option<TextColumn<'_>>,
-        codes: impl Iterator<Item = &'a mut [u32]>,
+        first_row: usize,
+        codes: &mut [u32],
+        width: usize,
+        cells: &mut ShortCells,
         refused: &mut Vec<usize>,
     ) {
-        let rows = codes.enumerate();
-        match (&self.kind, column) {
-            (ColumnKind::Values(hasher), Some(column)) => {
-                for (row, codes) in rows {
-                    codes[0] = match column.bytes(row) {
-                        [] => self.missing,
-                        value => hasher.value_code(value),
-                    };
-                }
+        let rows = codes.len() / width;
+        let ready = column.is_some_and(|column| self.short_codes(&column, first_row, rows, cells));
+        if ready {
+            for (codes, code) in codes.chunks_exact_mut(width).zip(&cells.codes) {
+                codes[self.at] = *code;
             }
-            (ColumnKind::Numbers(table), Some(column)) => {
-                for (row, codes) in rows {
-                    let listed = |integer: i32| table.get(integer.wrapping_sub(TABLE.start) as usize);
-                    match column.small_integer(row) {
-                        Some(integer) => {
-                            codes[0] = listed(integer).copied().unwrap_or_else(|| self.number_code(f64::from(integer)));
-                        }
-                        None => self.encode_cell(column.cell(row), row, codes, refused),
-                    }
+        }
+        for (row, codes) in codes.chunks_exact_mut(width).enumerate() {
+            if !ready || cells.codes[row] == EMPTY_CODE {
+                let codes = &mut codes[self.at..self.at + self.encoder.kind.positions()];
+                if ready && matches!(self.kind, ColumnKind::Numbers(_)) && cells.integers[row] != NO_INTEGER {
+                    codes[0] = bin_code(self.encoder.salt, self.encoder.bin(f64::from(cells.integers[row])));
+                    continue;
                 }
-            }
-            (_, column) => {
-                for (row, codes) in rows {
-                    let cell = column.map_or(Cell::Missing, |column| column.cell(row));
-                    self.encode_cell(cell, row, codes, refused);
+                let cell = column.map_or(Cell::Missing, |column| column.cell(first_row + row));
+                if self.encoder.encode(cell, codes).is_err() {
+                    refused.push(first_row + row);
                 }
             }
         }
     }
 
-    #[inline]
-    fn number_code(&self, number: f64) -> u32 {
-        bin_code(self.encoder.salt, self.encoder.bin(number))
-    }
-
-    #[inline]
-    fn encode_cell(&self, cell: Cell<'_>, row: usize, codes: &mut [u32], refused: &mut Vec<usize>) {
-        if cell == Cell::Missing && !matches!(self.kind, ColumnKind::Cells) {
-            codes[0] = self.missing;
-        } else if self.encoder.encode(cell, &mut codes[..self.encoder.kind.positions()]).is_err() {
-            refused.push(row);
+    /// Leaves the codes of `rows` cells from `first_row` on in `cells`, with [`EMPTY_CODE`] for cells that need a closer look. `false`
+    /// when all do. Which cells are missing cannot be foreseen, so nothing is decided by it.
+    fn short_codes(&self, column: &TextColumn<'_>, first_row: usize, rows: usize, cells: &mut ShortCells) -> bool {
+        match &self.kind {
+            ColumnKind::Cells => return false,
+            ColumnKind::Values(hasher) => {
+                let ShortCells { words, lengths, codes, .. } = cells;
+                column.words(first_row, &mut words[..rows], &mut lengths[..rows]);
+                hasher.short_value_codes(&words[..rows], &lengths[..rows], &mut codes[..rows]);
+                for (code, length) in codes[..rows].iter_mut().zip(&lengths[..rows]) {
+                    let short = select_unpredictable(length.wrapping_sub(4) <= 4, *code, EMPTY_CODE);
+                    *code = select_unpredictable(*length == 0, self.missing, short);
+                }
+            }
+            ColumnKind::Numbers(table) => {
+                cells.integers(column, first_row, rows);
+                let ShortCells { lengths, integers, codes, .. } = cells;
+                for ((code, length), integer) in codes[..rows].iter_mut().zip(&lengths[..rows]).zip(&integers[..rows]) {
+                    let listed = integer.wrapping_sub(TABLE.start) as u32 as usize;
+                    let place = select_unpredictable(listed < TABLE.len(), listed, TABLE.len());
+                    *code = select_unpredictable(*length == 0, self.missing, table[place]);
+                }
+            }
         }
+        true
     }
 }
 

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::ShortCells;
 use super::hash::{EMPTY_CODE, Fingerprint, bin_code, missing_code, salt, value_code};
+use crate::kernels::text::NO_INTEGER;
 use crate::model::codec;
 use crate::model::row::{Cell, CellError, TextRows, number};
 use crate::model::schema::{Bins, FeatureKind, Schema};
@@ -317,16 +319,22 @@ impl Sample {
 
     /// Adds neighboring rows of a text.
     pub fn rows_of(&mut self, rows: &TextRows<'_>) {
-        let before = self.numbers.len();
-        self.numbers.resize(before + rows.rows() * self.columns.len(), f64::NAN);
+        let (before, width) = (self.numbers.len(), self.columns.len());
+        self.numbers.resize(before + rows.rows() * width, f64::NAN);
+        let mut cells = ShortCells::default();
         for (place, column) in self.columns.iter().enumerate() {
             let Some(column) = rows.column(*column) else { continue };
-            let numbers = self.numbers[before + place..].iter_mut().step_by(self.columns.len());
-            for (row, value) in numbers.enumerate() {
-                *value = match column.small_integer(row) {
-                    Some(integer) => f64::from(integer),
-                    None => number(column.cell(row)).unwrap_or(f64::NAN),
-                };
+            let mut row = 0;
+            for numbers in self.numbers[before..].chunks_mut(ShortCells::ROWS * width) {
+                let ShortCells { lengths, integers, .. } = cells.integers(&column, row, numbers.len() / width);
+                for ((numbers, length), integer) in numbers.chunks_exact_mut(width).zip(lengths).zip(integers) {
+                    numbers[place] = match *integer {
+                        NO_INTEGER if *length == 0 => f64::NAN,
+                        NO_INTEGER => number(column.cell(row)).unwrap_or(f64::NAN),
+                        integer => f64::from(integer),
+                    };
+                    row += 1;
+                }
             }
         }
         self.rows += rows.rows();

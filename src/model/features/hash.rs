@@ -5,6 +5,8 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
+use crate::kernels::text::scramble_words;
+
 /// Version of everything in this file; bundles and prepared data carry it.
 pub const VERSION: u32 = 1;
 
@@ -144,6 +146,15 @@ impl KeyHasher {
             _ => xxh3_64_with_seed(value, self.salt),
         })
     }
+
+    /// [`value_code`] of many values of 4 to 8 bytes, given as [`cell_words`](crate::kernels::text::cell_words) gives them; a
+    /// value of another length gets a code without meaning.
+    pub fn short_value_codes(&self, words: &[u64], lengths: &[u32], codes: &mut [u32]) {
+        scramble_words(words, lengths, self.masks[1], codes);
+        for code in codes {
+            *code = (*code).max(1);
+        }
+    }
 }
 
 #[inline]
@@ -234,7 +245,16 @@ mod tests {
             state = mix(state.wrapping_add(round));
             let salt = if round == 0 { 0 } else { state };
             let key: Vec<u8> = (0..round % 40).map(|byte| (mix(state ^ byte) >> 8) as u8).collect();
-            assert_eq!(KeyHasher::new(salt).value_code(&key), value_code(salt, &key), "{key:?} salted {salt}");
+            let hasher = KeyHasher::new(salt);
+            let expected = value_code(salt, &key);
+            assert_eq!(hasher.value_code(&key), expected, "{key:?} salted {salt}");
+            if (4..=8).contains(&key.len()) {
+                let mut word = [0; 8];
+                word[..key.len()].copy_from_slice(&key);
+                let mut codes = [0];
+                hasher.short_value_codes(&[u64::from_le_bytes(word)], &[key.len() as u32], &mut codes);
+                assert_eq!(codes, [expected], "{key:?} salted {salt}");
+            }
         }
     }
 
