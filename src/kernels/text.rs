@@ -192,7 +192,7 @@ fn scramble_words_body(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mu
     const PRIME: u64 = 0x9fb2_1c65_1e98_df25;
     for ((word, length), scrambled) in words.iter().zip(lengths).zip(scrambled) {
         let length = u64::from(*length);
-        let last = (word >> (8 * length.wrapping_sub(4) & 63)) & 0xffff_ffff;
+        let last = (word >> ((8 * length.wrapping_sub(4)) & 63)) & 0xffff_ffff;
         let mut hash = (word << 32 | last) ^ mask;
         hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
         hash = hash.wrapping_mul(PRIME);
