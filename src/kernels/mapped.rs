@@ -22,6 +22,21 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
+/// Gives back the memory of `part` of a mapped file. It stays readable: touching it reads the file again.
+///
+/// What a process has touched of a mapped file counts as its memory until the system wants it back. A pass that gives back
+/// what it has read needs the same memory for any number of rows. A part that is not of this file is left alone.
+pub fn release(file: &Mmap, part: &[u8]) {
+    let start = part.as_ptr().addr().wrapping_sub(file.as_ptr().addr());
+    if start >= file.len() || part.len() > file.len() - start || part.is_empty() {
+        return;
+    }
+    // SAFETY: the mapping is read-only and of a file that is not written (see above), so that pages dropped are read from
+    // it again with the same bytes. A hint that is refused changes nothing.
+    #[cfg(unix)]
+    let _ = unsafe { file.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, part.len()) };
+}
+
 /// Pairs of numbers, zero at first, in pages as large as the system gives.
 ///
 /// A table that is read here and there costs a walk through the page tables for nearly every line when pages have 4 KiB:
@@ -51,5 +66,30 @@ impl PairTable {
     /// The pairs, to be changed.
     pub fn pairs_mut(&mut self) -> &mut [[f32; 2]] {
         bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_zero_at_first() {
+        let mut table = PairTable::zeroed(1000);
+        assert!(table.pairs().len() == 1000 && table.pairs().iter().all(|pair| *pair == [0.0; 2]));
+        table.pairs_mut()[999] = [1.0, 2.0];
+        assert_eq!(table.pairs()[999], [1.0, 2.0]);
+    }
+
+    #[test]
+    fn what_is_given_back_reads_the_same() {
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        let map = map_file(&file).unwrap();
+        let before = map.to_vec();
+        for part in [0..map.len(), 5000..5001, 100..90_000, 7..7] {
+            release(&map, &map[part]);
+            assert!(*map == before[..]);
+        }
+        release(&map, &before);
     }
 }

@@ -46,6 +46,6 @@ pub use matrix::{Matrix, MatrixMut};
 pub use norm::{batch_norm_backward, batch_norm_forward, batch_norm_gradient_sums, batch_norm_moments};
 pub use optimizers::{AdamStep, adagrad_rowwise, adam};
 pub use peak::{FLOPS_PER_BURST_ITERATION, fma_burst};
-pub use probability::{log_loss_with_logits, sigmoid, sigmoid_f64};
+pub use probability::{log_loss_with_logits, sigmoid, sigmoid_f64, sigmoids_f64};
 pub use sparse::{EMPTY_SLOT, gather_rows, linear_logits, prefetch, scatter_add_rows};
 pub use vectors::{add_assign, axpy, column_sums, dot, scale};

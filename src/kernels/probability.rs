@@ -19,6 +19,11 @@ per_isa! {
 }
 
 per_isa! {
+    /// Makes each number its sigmoid: the bits of [`sigmoid_f64`], side by side.
+    pub fn sigmoids_f64(x: &mut [f64]) = sigmoids_body
+}
+
+per_isa! {
     /// Σ wᵢ lossᵢ in f64, added in order, with lossᵢ = −yᵢ ln pᵢ − (1 − yᵢ) ln(1 − pᵢ) and pᵢ = sigmoid(logitᵢ); and
     /// grad_outᵢ = wᵢ (pᵢ − yᵢ), the gradient of the sum with respect to the logit.
     ///
@@ -79,6 +84,13 @@ fn log_loss_body(logits: &[f32], labels: &[f32], weights: &[f32], grad_out: &mut
 #[inline(always)]
 fn sigmoid_body(x: f64) -> f64 {
     sigmoid_and_decay(x).0
+}
+
+#[inline(always)]
+fn sigmoids_body(x: &mut [f64]) {
+    for x in x {
+        *x = sigmoid_and_decay(*x).0;
+    }
 }
 
 /// The sigmoid of x and e⁻|ˣ|.

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::learn::Interrupt;
-use crate::learn::dataset::View;
+use crate::learn::dataset::{Behind, Piece, View};
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::Threads;
 use crate::model::bundle::{Bundle, ScoreScratch};
@@ -11,7 +11,7 @@ use crate::model::bundle::{Bundle, ScoreScratch};
 const BLOCK_ROWS: usize = 4096;
 
 /// Rows scored between two looks at the interrupt.
-const ROUND_BLOCKS: usize = 64;
+const ROUND_BLOCKS: usize = 32;
 
 /// Calibrated probabilities of a view's rows, in order. The same bits at any number of threads.
 ///
@@ -78,16 +78,24 @@ fn by_blocks<T: Send>(
     mut take: impl FnMut(Vec<T>),
 ) -> Result<()> {
     let width = view.dataset().width();
-    let blocks: Vec<&[u32]> = view.pieces().flat_map(|piece| piece.codes.chunks(BLOCK_ROWS * width)).collect();
+    let blocks: Vec<(usize, &[u32])> = view.pieces().flat_map(|piece| cut(piece, width)).collect();
+    let mut behind = Behind::new(view);
     for round in blocks.chunks(ROUND_BLOCKS) {
         interrupt.check()?;
+        behind.release_before(round[0].0);
         // One scratch for each run of blocks: as many runs as threads, cut the same way every time.
-        let runs: Vec<&[&[u32]]> = round.chunks(round.len().div_ceil(threads.count())).collect();
+        let runs: Vec<&[(usize, &[u32])]> = round.chunks(round.len().div_ceil(threads.count())).collect();
         let results = threads.map(runs, |run| {
             let mut scratch = ScoreScratch::default();
-            run.iter().map(|codes| work(codes, &mut scratch)).collect::<Vec<_>>()
+            run.iter().map(|(_, codes)| work(codes, &mut scratch)).collect::<Vec<_>>()
         });
         results.into_iter().flatten().for_each(&mut take);
     }
     Ok(())
+}
+
+/// Blocks of a piece: the first row of each, and its codes.
+fn cut(piece: Piece<'_>, width: usize) -> impl Iterator<Item = (usize, &[u32])> {
+    let firsts = piece.rows.step_by(BLOCK_ROWS);
+    firsts.zip(piece.codes.chunks(BLOCK_ROWS * width))
 }

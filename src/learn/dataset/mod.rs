@@ -11,7 +11,7 @@
 //! | `group` | UInt64 | hash of the group column, only when the schema has one |
 //! | `codes` | FixedSizeList(UInt32, width) | hashes before masking, so that one set serves any model |
 //!
-//! Memory: nothing but the pages the system caches.
+//! Memory: what is read stays until it is given back ([`Dataset::release`]), which every pass over rows does behind itself.
 
 mod encoded;
 mod manifest;
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use encoded::EncodedRows;
 pub use manifest::{BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord};
-pub use view::{BatchBuffer, Batches, Order, View};
+pub use view::{BatchBuffer, Batches, Behind, Order, View};
 pub use writer::DatasetWriter;
 
 use crate::error::{Error, Result};
@@ -188,6 +188,17 @@ impl Dataset {
             let within = rows.start.max(first) - first..rows.end.min(first + BLOCK_ROWS) - first;
             self.blocks[block].piece(first, within, self.width())
         })
+    }
+
+    /// Gives back the memory of rows that were read. They stay readable, and are read from the file again.
+    ///
+    /// # Panics
+    /// When `rows` ends beyond the last row.
+    pub fn release(&self, rows: Range<usize>) {
+        for piece in self.pieces(rows) {
+            let first = piece.rows.start / BLOCK_ROWS * BLOCK_ROWS;
+            self.block(first).release(piece.rows.start - first..piece.rows.end - first, self.width());
+        }
     }
 
     fn block(&self, row: usize) -> &Block {

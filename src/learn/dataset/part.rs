@@ -15,12 +15,23 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use super::Piece;
 use super::manifest::PartRecord;
 use crate::error::{Error, Result};
-use crate::kernels::mapped::map_file;
+use crate::kernels::mapped::{self, Mmap, map_file};
 use crate::model::schema::Schema;
+
+/// A mapped part, shared by its blocks.
+#[derive(Debug, Clone)]
+struct Mapping(Arc<Mmap>);
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// One record batch, its buffers in the mapping.
 #[derive(Debug)]
 pub(super) struct Block {
+    mapping: Mapping,
     pub(super) codes: ScalarBuffer<u32>,
     pub(super) labels: ScalarBuffer<u8>,
     pub(super) weights: Option<ScalarBuffer<f32>>,
@@ -31,6 +42,16 @@ pub(super) struct Block {
 impl Block {
     pub(super) fn rows(&self) -> usize {
         self.labels.len()
+    }
+
+    /// Gives back the memory of these rows; they are read from the file again when needed.
+    pub(super) fn release(&self, within: Range<usize>, width: usize) {
+        let give_back = |bytes: &[u8]| mapped::release(&self.mapping.0, bytes);
+        give_back(bytemuck::cast_slice(&self.codes[within.start * width..within.end * width]));
+        give_back(&self.labels[within.clone()]);
+        self.weights.iter().for_each(|weights| give_back(bytemuck::cast_slice(&weights[within.clone()])));
+        self.times.iter().for_each(|times| give_back(bytemuck::cast_slice(&times[within.clone()])));
+        self.groups.iter().for_each(|groups| give_back(bytemuck::cast_slice(&groups[within.clone()])));
     }
 
     /// The rows `within` the block whose first row is row `first` of the dataset.
@@ -77,14 +98,15 @@ pub(super) fn open(
     blocks: &mut Vec<Block>,
 ) -> Result<()> {
     let file = std::fs::File::open(path).map_err(Error::io(path, "open"))?;
-    let mapping = map_file(&file).map_err(Error::io(path, "map"))?;
+    let mapping = Mapping(Arc::new(map_file(&file).map_err(Error::io(path, "map"))?));
     let wrong = |message: String| Error::data(path.display().to_string(), message);
-    if mapping.len() as u64 != record.bytes {
-        return Err(wrong(format!("expected {} bytes, got {}: prepare the data again", record.bytes, mapping.len())));
+    let bytes = mapping.0.len() as u64;
+    if bytes != record.bytes {
+        return Err(wrong(format!("expected {} bytes, got {}: prepare the data again", record.bytes, bytes)));
     }
     let before = blocks.len();
-    let buffer = Buffer::from(bytes::Bytes::from_owner(mapping));
-    decode(&buffer, width, schema, blocks)
+    let buffer = Buffer::from(bytes::Bytes::from_owner(mapping.clone()));
+    decode(&buffer, &mapping, width, schema, blocks)
         .map_err(|message| wrong(format!("is no part of prepared data: {message}")))?;
     let rows: usize = blocks[before..].iter().map(Block::rows).sum();
     if rows as u64 != record.rows {
@@ -93,7 +115,13 @@ pub(super) fn open(
     Ok(())
 }
 
-fn decode(file: &Buffer, width: usize, schema: &Schema, blocks: &mut Vec<Block>) -> Result<(), String> {
+fn decode(
+    file: &Buffer,
+    mapping: &Mapping,
+    width: usize,
+    schema: &Schema,
+    blocks: &mut Vec<Block>,
+) -> Result<(), String> {
     const TRAILER: usize = 10;
     let footer_end = file.len().checked_sub(TRAILER).ok_or("too short")?;
     let trailer = file[footer_end..].try_into().expect("ten bytes were cut");
@@ -117,7 +145,7 @@ fn decode(file: &Buffer, width: usize, schema: &Schema, blocks: &mut Vec<Block>)
         let (start, length) = bounds().ok_or("a batch lies outside the file")?;
         let body = file.slice_with_length(start, length);
         let batch = decoder.read_record_batch(batch, &body).map_err(|error| error.to_string())?;
-        blocks.push(block(&batch.ok_or("an empty message stands where a batch should")?)?);
+        blocks.push(block(mapping, &batch.ok_or("an empty message stands where a batch should")?)?);
     }
     Ok(())
 }
@@ -127,10 +155,11 @@ fn names(schema: &ArrowSchema) -> String {
     fields.collect::<Vec<_>>().join(", ")
 }
 
-fn block(batch: &RecordBatch) -> Result<Block, String> {
+fn block(mapping: &Mapping, batch: &RecordBatch) -> Result<Block, String> {
     let codes = batch.column_by_name("codes").and_then(|array| array.as_any().downcast_ref::<FixedSizeListArray>());
     let codes = codes.ok_or("no codes")?;
     Ok(Block {
+        mapping: mapping.clone(),
         codes: values::<UInt32Type>(codes.values().as_ref())?,
         labels: column::<UInt8Type>(batch, "label")?.ok_or("no labels")?,
         weights: column::<Float32Type>(batch, "weight")?,

@@ -9,12 +9,16 @@ use std::ops::Range;
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Dataset, Piece};
+use super::{BLOCK_ROWS, Dataset, Piece};
+use crate::kernels::prefetch;
 
 /// Rows that stay together when chunks are shuffled.
 const CHUNK_ROWS: usize = 1 << 14;
 /// Chunks whose rows are shuffled together.
 const WINDOW_CHUNKS: usize = 8;
+
+/// Rows between the one whose codes are asked for and the one that is copied.
+const ROWS_AHEAD: usize = 8;
 
 /// An ordered selection of rows: ranges of a dataset, ascending, without overlap.
 #[derive(Debug, Clone)]
@@ -73,7 +77,11 @@ impl Dataset {
         codes.reserve(rows.len() * self.width());
         labels.clear();
         weights.clear();
-        for row in rows {
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(ahead) = rows.get(at + ROWS_AHEAD) {
+                let ahead = self.codes(*ahead);
+                (0..ahead.len()).step_by(16).for_each(|code| prefetch(ahead, code));
+            }
             codes.extend_from_slice(self.codes(*row));
             labels.push(f32::from(self.label(*row)));
         }
@@ -131,9 +139,20 @@ impl<'a> View<'a> {
         View::new(self.dataset, self.runs(positions).collect())
     }
 
-    /// Rows in order, as few pieces as possible.
+    /// Rows in order, as few pieces as possible. The memory of blocks is given back as the iterator moves on.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'a>> + '_ {
-        self.ranges.iter().flat_map(|range| self.dataset.pieces(range.clone()))
+        let mut behind = Behind::new(self);
+        self.ranges.iter().flat_map(|range| self.dataset.pieces(range.clone())).inspect(move |piece| {
+            behind.release_before(piece.rows.start);
+        })
+    }
+
+    /// The rows at these positions of the view, in order, as few pieces as possible.
+    ///
+    /// # Panics
+    /// When `positions` ends beyond the last row.
+    pub fn pieces_at(&self, positions: Range<usize>) -> impl Iterator<Item = Piece<'a>> + '_ {
+        self.runs(positions).flat_map(|range| self.dataset.pieces(range))
     }
 
     /// Labels in order: 1 for a click, 0 for none.
@@ -198,6 +217,37 @@ impl<'a> View<'a> {
     }
 }
 
+/// Gives back the memory of blocks that a pass in order has left behind, the last ones when it is dropped.
+#[derive(Debug)]
+pub struct Behind<'a> {
+    dataset: &'a Dataset,
+    kept: Range<usize>,
+}
+
+impl<'a> Behind<'a> {
+    /// A pass over `view` that has not begun.
+    pub fn new(view: &View<'a>) -> Self {
+        let start = view.ranges.first().map_or(0, |range| range.start);
+        let end = view.ranges.last().map_or(0, |range| range.end);
+        Behind { dataset: view.dataset, kept: start..end }
+    }
+
+    /// The pass has come to `row` of the dataset.
+    pub fn release_before(&mut self, row: usize) {
+        let done = row / BLOCK_ROWS * BLOCK_ROWS;
+        if done > self.kept.start {
+            self.dataset.release(self.kept.start..done);
+            self.kept.start = done;
+        }
+    }
+}
+
+impl Drop for Behind<'_> {
+    fn drop(&mut self) {
+        self.dataset.release(self.kept.clone());
+    }
+}
+
 /// A pass over a view, batch by batch.
 #[derive(Debug)]
 pub struct Batches<'v> {
@@ -237,13 +287,26 @@ impl Batches<'_> {
         !self.batch.is_empty()
     }
 
+    /// Positions in the view of a chunk, by its number in this pass.
+    fn positions(&self, number: usize) -> Range<usize> {
+        let first = self.chunks[number] * CHUNK_ROWS;
+        first..(first + CHUNK_ROWS).min(self.view.rows)
+    }
+
     fn next_window(&mut self) -> bool {
         self.window.clear();
         self.at = 0;
+        // What the window before was read from is not needed any more.
+        for chunk in self.next_chunk.saturating_sub(WINDOW_CHUNKS)..self.next_chunk {
+            let mut runs = self.view.runs(self.positions(chunk));
+            if let Some(first) = runs.next() {
+                let end = runs.last().map_or(first.end, |last| last.end);
+                self.view.dataset.release(first.start..end);
+            }
+        }
         let end = (self.next_chunk + WINDOW_CHUNKS).min(self.chunks.len());
-        for chunk in &self.chunks[self.next_chunk..end] {
-            let positions = chunk * CHUNK_ROWS..((chunk + 1) * CHUNK_ROWS).min(self.view.rows);
-            self.window.extend(self.view.runs(positions).flatten());
+        for chunk in self.next_chunk..end {
+            self.window.extend(self.view.runs(self.positions(chunk)).flatten());
         }
         self.next_chunk = end;
         if let Some(random) = &mut self.random {

@@ -18,12 +18,13 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::Interrupt;
-use super::dataset::{Order, View};
+use super::dataset::{Order, Piece, View};
 use super::evaluate;
 use super::settings::{Evidence, ModelSettings, Settings};
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::metrics::{self, Predictions, losses};
+use crate::metrics::ranking::Ranking;
+use crate::metrics::{Predictions, losses};
 use crate::model::base_rate::BaseRateLearner;
 use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
 use crate::model::calibration::{self, Calibrator, Choice, Method};
@@ -266,42 +267,40 @@ impl Run<'_, '_> {
 /// Calibrates on the validation rows and completes the manifest.
 fn finish(
     task: &Task<'_>,
-    mut outcome: Outcome,
+    outcome: Outcome,
     provenance: Provenance,
     profile: Profile,
     threads: Threads<'_>,
     interrupt: &Interrupt,
 ) -> Result<Trained> {
     let training = &task.settings.training;
+    let Outcome { mut bundle, mut logits, first_pass_loss, record } = outcome;
     let labels = task.valid.labels();
-    let Outcome { bundle, logits, .. } = &mut outcome;
-    let scoring = scoring::decide(bundle, logits, &task.valid, training.kept_negatives, threads, interrupt)?;
-    let (calibrator, choice) =
-        calibration::fit(&training.calibration, &outcome.logits, &labels, training.kept_negatives)?;
-    let Bundle { schema, encoder, indexer, model, .. } = outcome.bundle;
-    let parts = Parts { schema, encoder, indexer, model, calibrator };
-    let mut bundle = Bundle::draft(parts.clone(), provenance.clone(), profile.clone());
-    let probabilities = evaluate::probabilities(&bundle, &task.valid, threads, interrupt)?;
-    let evaluation =
-        metrics::evaluate(&labels, &probabilities, task.valid.weights().as_deref(), task.valid.groups().as_deref());
+    let valid = &task.valid;
+    let scoring = scoring::decide(&mut bundle, &mut logits, valid, training.kept_negatives, threads, interrupt)?;
+    let (calibrator, choice) = calibration::fit(&training.calibration, &logits, &labels, training.kept_negatives)?;
+    let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
+    let weights = task.valid.weights();
+    let predictions = Predictions::new(&labels, &probabilities, weights.as_deref());
+    let mut named = indexmap::IndexMap::new();
+    if let Some(totals) = predictions.totals() {
+        losses::log_loss(&predictions).map(|loss| named.insert("valid_log_loss".to_owned(), loss));
+        Ranking::new(&predictions).auc().map(|auc| named.insert("valid_auc".to_owned(), auc));
+        totals.pcoc().map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
+    }
     let mut sorted = probabilities;
     sorted.sort_unstable_by(f64::total_cmp);
     let quantile = |part: usize| sorted.get(part * sorted.len().saturating_sub(1) / 20).copied();
     let profile = Profile {
-        progressive_log_loss: outcome.first_pass_loss / weight_of(&task.train).max(f64::MIN_POSITIVE),
+        progressive_log_loss: first_pass_loss / weight_of(&task.train).max(f64::MIN_POSITIVE),
         calibration: choice,
         score_quantiles: (0..=20).filter_map(quantile).collect(),
         scoring,
         ..profile
     };
-    let mut named = indexmap::IndexMap::new();
-    if let Some(evaluation) = evaluation {
-        named.insert("valid_log_loss".to_owned(), evaluation.log_loss);
-        evaluation.auc.map(|auc| named.insert("valid_auc".to_owned(), auc));
-        evaluation.pcoc.map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
-    }
-    bundle = Bundle::new(parts, provenance, profile, named);
-    Ok(Trained { bundle, record: outcome.record })
+    let Bundle { schema, encoder, indexer, model, .. } = bundle;
+    let parts = Parts { schema, encoder, indexer, model, calibrator };
+    Ok(Trained { bundle: Bundle::new(parts, provenance, profile, named), record })
 }
 
 /// Learns which slot each code gets; counts all training rows when the mode needs it.
@@ -349,7 +348,11 @@ fn check_labels(view: &View<'_>, what: &str) -> Result<u64> {
 }
 
 fn weight_of(view: &View<'_>) -> f64 {
-    view.weights().map_or(view.rows() as f64, |weights| weights.iter().map(|weight| f64::from(*weight)).sum())
+    let weights = |piece: Piece<'_>| match piece.weights {
+        Some(weights) => weights.iter().map(|weight| f64::from(*weight)).sum(),
+        None => piece.rows.len() as f64,
+    };
+    view.pieces().map(weights).sum()
 }
 
 /// Log loss in nats of uncalibrated logits, after undoing negative sampling.

@@ -33,13 +33,11 @@ impl Block {
 }
 
 impl Isotonic {
-    /// Fits (logit, label) points, which hold both classes and finite logits.
-    pub fn fit(points: &[(f64, u8)]) -> Isotonic {
-        let mut sorted = points.to_vec();
-        sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    /// Fits (logit, label) points in ascending order, which hold both classes and finite logits.
+    pub fn fit(ascending: impl Iterator<Item = (f64, u8)>) -> Isotonic {
         let mut blocks: Vec<Block> = Vec::new();
         let mut last = f64::NAN;
-        for (logit, label) in sorted {
+        for (logit, label) in ascending {
             let point = Block { logits: logit, clicks: f64::from(label), rows: 1.0 };
             match blocks.last_mut() {
                 // Equal logits are one point: they cannot get different probabilities.

@@ -120,45 +120,61 @@ pub fn fit(methods: &[Method], logits: &[f32], labels: &[u8], kept_negatives: f6
         return Err(Error::config("calibration", "methods", "expected at least one of identity, platt, isotonic"));
     }
     let log_kept_negatives = kept_negatives.ln();
-    let points: Vec<(f64, u8)> =
-        logits.iter().zip(labels).map(|(logit, label)| (f64::from(*logit) + log_kept_negatives, *label)).collect();
+    let fold = |row: usize| (0..FOLDS).rfind(|fold| fold * logits.len() / FOLDS <= row).unwrap_or(0) as u8;
+    let mut points: Vec<Point> = (logits.iter().zip(labels).enumerate())
+        .map(|(row, (&logit, &label))| Point { logit: f64::from(logit) + log_kept_negatives, label, fold: fold(row) })
+        .collect();
+    points.sort_unstable_by(|a, b| a.logit.total_cmp(&b.logit).then(a.label.cmp(&b.label)));
     let clicks = labels.iter().filter(|label| **label == 1).count();
     let too_few = clicks.min(labels.len() - clicks) < LEAST_OF_EACH;
     let mut losses = Vec::new();
+    let mut maps = Vec::new();
     for method in methods {
-        match too_few && *method != Method::Identity {
-            true => {}
-            false => losses.push((*method, cross_validated(*method, &points)?)),
+        if too_few && *method != Method::Identity {
+            continue;
         }
+        let map = match method {
+            Method::Identity => Map::Identity,
+            Method::Platt => Map::Platt(Platt::fit(pairs(&points, None))?),
+            Method::Isotonic => Map::Isotonic(Isotonic::fit(pairs(&points, None))),
+        };
+        losses.push((*method, cross_validated(&map, &points)?));
+        maps.push(map);
     }
-    let best = losses.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-    let method = best.map_or(Method::Identity, |(method, _)| method);
-    let map = fit_map(method, &points)?;
+    let best = (0..losses.len()).min_by(|a, b| losses[*a].1.total_cmp(&losses[*b].1));
+    let (method, map) = best.map_or((Method::Identity, Map::Identity), |best| (losses[best].0, maps.swap_remove(best)));
     Ok((Calibrator { log_kept_negatives, map }, Choice { method, rows: points.len(), losses }))
 }
 
-fn fit_map(method: Method, points: &[(f64, u8)]) -> Result<Map> {
-    Ok(match method {
-        Method::Identity => Map::Identity,
-        Method::Platt => Map::Platt(Platt::fit(points)?),
-        Method::Isotonic => Map::Isotonic(Isotonic::fit(points)),
-    })
+/// A calibration row.
+#[derive(Clone, Copy)]
+struct Point {
+    logit: f64,
+    label: u8,
+    fold: u8,
 }
 
-fn cross_validated(method: Method, points: &[(f64, u8)]) -> Result<f64> {
+/// (logit, label) of the points, without those of a fold.
+fn pairs(points: &[Point], without: Option<u8>) -> impl Iterator<Item = (f64, u8)> + Clone {
+    points.iter().filter(move |point| Some(point.fold) != without).map(|point| (point.logit, point.label))
+}
+
+/// Mean log loss of points, in ascending order, each predicted by a map fitted on the other folds. `map` is that of all.
+fn cross_validated(map: &Map, points: &[Point]) -> Result<f64> {
     let mut loss = 0.0;
-    for fold in 0..FOLDS {
-        let held_out = fold * points.len() / FOLDS..(fold + 1) * points.len() / FOLDS;
-        let rest = [&points[..held_out.start], &points[held_out.end..]].concat();
-        let clicks = rest.iter().filter(|(_, label)| *label == 1).count();
-        let map = match clicks == 0 || clicks == rest.len() {
-            true => Map::Identity,
-            false => fit_map(method, &rest)?,
+    for fold in 0..FOLDS as u8 {
+        let rest = || pairs(points, Some(fold));
+        let (rows, clicks) = rest().fold((0, 0), |(rows, clicks), (_, label)| (rows + 1, clicks + usize::from(label)));
+        let map = match map {
+            _ if clicks == 0 || clicks == rows => Map::Identity,
+            Map::Identity => Map::Identity,
+            Map::Platt(platt) => Map::Platt(platt.refit(rest()).or_else(|_| Platt::fit(rest()))?),
+            Map::Isotonic(_) => Map::Isotonic(Isotonic::fit(rest())),
         };
         let calibrator = Calibrator { log_kept_negatives: 0.0, map };
-        for (logit, label) in &points[held_out] {
-            let p = calibrator.probability(*logit as f32);
-            loss -= if *label == 1 { p.ln() } else { (1.0 - p).ln() };
+        for point in points.iter().filter(|point| point.fold == fold) {
+            let p = calibrator.probability(point.logit as f32);
+            loss -= if point.label == 1 { p.ln() } else { (1.0 - p).ln() };
         }
     }
     Ok(loss / points.len().max(1) as f64)

@@ -19,17 +19,36 @@ fn platt_finds_the_line() {
     for (slope, intercept) in [(0.6, 0.4), (1.5, -1.0), (1.0, 2.5)] {
         let (logits, labels) = sample(60_000, |logit| slope * logit + intercept);
         let points: Vec<(f64, u8)> = logits.iter().map(|logit| f64::from(*logit)).zip(labels).collect();
-        let platt = Platt::fit(&points).unwrap();
+        let platt = Platt::fit(points.iter().copied()).unwrap();
         assert!((platt.slope - slope).abs() < 0.04, "{platt:?}, expected {slope}");
         assert!((platt.intercept - intercept).abs() < 0.08, "{platt:?}, expected {intercept}");
     }
 }
 
 #[test]
+fn a_line_is_at_the_maximum_whatever_it_started_from() {
+    let (logits, labels) = sample(30_000, |logit| 0.7 * logit - 0.2);
+    let points = logits.iter().map(|logit| f64::from(*logit)).zip(labels.iter().copied());
+    let found = Platt::fit(points.clone()).unwrap();
+    for start in [Platt { slope: 1.0, intercept: 0.0 }, Platt { slope: 0.2, intercept: -2.0 }] {
+        let again = start.refit(points.clone()).unwrap();
+        assert!((again.slope - found.slope).abs() < 1e-8 && (again.intercept - found.intercept).abs() < 1e-8);
+    }
+    let error = |p: &Platt, weight: &dyn Fn(f64) -> f64| {
+        points.clone().map(|(x, y)| (logistic(p.slope * x + p.intercept) - f64::from(y)) * weight(x)).sum::<f64>() / 3e4
+    };
+    assert!(error(&found, &|_| 1.0).abs() < 1e-9 && error(&found, &|x| x).abs() < 1e-9, "{found:?}");
+    let rare = points.clone().enumerate().map(|(row, (x, y))| (x, y * u8::from(row % 900 == 0)));
+    assert!(Platt::fit(rare).unwrap().intercept < -5.0, "fewer clicks than the first fit needs");
+    let constant = Platt::fit((0..100).map(|row| (2.0, u8::from(row < 20)))).unwrap();
+    assert!((logistic(constant.slope * 2.0 + constant.intercept) - 0.2).abs() < 1e-12);
+}
+
+#[test]
 fn isotonic_equals_the_known_solution() {
     // Worked by hand: the 1 at 1 and the 0 at 2 pool to ½; the zero at 0 merges inwards.
     let points = [(0.0, 0), (1.0, 1), (2.0, 0), (3.0, 1), (4.0, 0), (4.0, 1), (5.0, 1)];
-    let curve = Isotonic::fit(&points);
+    let curve = Isotonic::fit(points.into_iter());
     assert!(curve.probabilities.is_sorted() && curve.logits.is_sorted());
     // Blocks: {0,1,2}: 1/3 after the end merge; {3,4,4}: 2/3, which takes in the pure end {5}: 3/4.
     assert_eq!(curve.probabilities, [1.0 / 3.0, 3.0 / 4.0]);

@@ -121,6 +121,16 @@ impl Plan {
         Ok(Plan { codes_width: encoder.width(), mode: config.mode, sources })
     }
 
+    /// Whether slots stand where codes stand: all features in their order, no crosses.
+    fn is_all_codes(&self) -> bool {
+        let mut next = 0;
+        let follows = |source: &Source| match source.parts[..] {
+            [(start, len)] => start == std::mem::replace(&mut next, start + len),
+            _ => false,
+        };
+        self.sources.iter().all(follows) && next == self.codes_width
+    }
+
     fn spans(&self) -> Vec<Span> {
         let mut start = 0;
         let span = |source: &Source| {
@@ -137,12 +147,20 @@ impl Source {
         self.parts.iter().map(|(_, len)| len).product::<usize>().min(MAX_CROSS_VALUES)
     }
 
-    /// Calls `each` with the code of every position, [`EMPTY_CODE`] included.
-    #[inline]
-    fn codes(&self, row: &[u32], mut each: impl FnMut(usize, u32)) {
+    /// Calls `each` with the code of every position in turn, [`EMPTY_CODE`] included.
+    #[inline(always)]
+    fn codes(&self, row: &[u32], mut each: impl FnMut(u32)) {
         if let [(start, len)] = self.parts[..] {
-            (0..len).for_each(|position| each(position, row[start + position]));
+            row[start..start + len].iter().for_each(|code| each(*code));
             return;
+        }
+        let cross = |code: u32, part: u32| match part {
+            EMPTY_CODE => EMPTY_CODE,
+            _ if code == EMPTY_CODE => EMPTY_CODE,
+            part => cross_code(code, part),
+        };
+        if self.parts.iter().all(|(_, len)| *len == 1) {
+            return each(self.parts.iter().fold(self.salt, |code, (start, _)| cross(code, row[*start])));
         }
         for position in 0..self.positions() {
             let mut rest = position;
@@ -150,11 +168,17 @@ impl Source {
             for (start, len) in &self.parts {
                 let part = row[start + rest % len];
                 rest /= len;
-                code = if part == EMPTY_CODE || code == EMPTY_CODE { EMPTY_CODE } else { cross_code(code, part) };
+                code = cross(code, part);
             }
-            each(position, code);
+            each(code);
         }
     }
+}
+
+/// The slot of a code in a table of `mask` + 1 slots.
+#[inline(always)]
+fn hashed(code: u32, mask: u32) -> u32 {
+    if code == EMPTY_CODE { EMPTY_SLOT } else { code & mask }
 }
 
 impl Indexer {
@@ -175,32 +199,49 @@ impl Indexer {
 
     /// Turns rows of codes into rows of slots; `slots` is cleared and filled.
     pub fn index(&self, codes: &[u32], slots: &mut Vec<u32>) {
-        let rows = codes.len() / self.plan.codes_width;
         slots.clear();
-        slots.resize(rows * self.layout.width(), EMPTY_SLOT);
-        for (codes, slots) in codes.chunks_exact(self.plan.codes_width).zip(slots.chunks_exact_mut(self.layout.width()))
-        {
-            match &self.table {
-                Table::Hash { mask } => {
-                    for (source, span) in self.plan.sources.iter().zip(&self.layout.spans) {
-                        source.codes(codes, |position, code| {
-                            if code != EMPTY_CODE {
-                                slots[span.start + position] = code & mask;
-                            }
-                        });
+        self.append(codes, slots);
+    }
+
+    /// Turns rows of codes into rows of slots behind those already there.
+    pub fn append(&self, codes: &[u32], slots: &mut Vec<u32>) {
+        match &self.table {
+            Table::Hash { mask } if self.plan.is_all_codes() => {
+                slots.extend(codes.iter().map(|code| hashed(*code, *mask)));
+            }
+            Table::Hash { mask } => self.append_by(codes, slots, |_, code| hashed(code, *mask), |_, _| ()),
+            Table::Vocabulary(vocabularies) => {
+                let slot = |source: usize, code| match code {
+                    EMPTY_CODE => EMPTY_SLOT,
+                    code => vocabularies[source].slot(code),
+                };
+                self.append_by(codes, slots, slot, |source, code| vocabularies[source].prefetch(code));
+            }
+        }
+    }
+
+    /// Appends the `slot` of each code of each source. `ahead` hears of the codes of features some rows before.
+    #[inline(always)]
+    fn append_by(
+        &self,
+        codes: &[u32],
+        slots: &mut Vec<u32>,
+        slot: impl Fn(usize, u32) -> u32,
+        ahead: impl Fn(usize, u32),
+    ) {
+        const ROWS_AHEAD: usize = 4;
+        let Plan { codes_width, sources, .. } = &self.plan;
+        slots.reserve(codes.len() / codes_width * self.layout.width());
+        for (row, codes_of_row) in codes.chunks_exact(*codes_width).enumerate() {
+            if let Some(row_ahead) = codes.get((row + ROWS_AHEAD) * codes_width..(row + ROWS_AHEAD + 1) * codes_width) {
+                for (number, source) in sources.iter().enumerate() {
+                    if let [(start, len)] = source.parts[..] {
+                        row_ahead[start..start + len].iter().for_each(|code| ahead(number, *code));
                     }
                 }
-                Table::Vocabulary(vocabularies) => {
-                    for ((source, span), vocabulary) in
-                        self.plan.sources.iter().zip(&self.layout.spans).zip(vocabularies)
-                    {
-                        source.codes(codes, |position, code| {
-                            if code != EMPTY_CODE {
-                                slots[span.start + position] = vocabulary.slot(code);
-                            }
-                        });
-                    }
-                }
+            }
+            for (number, source) in sources.iter().enumerate() {
+                source.codes(codes_of_row, |code| slots.push(slot(number, code)));
             }
         }
     }
@@ -289,7 +330,7 @@ impl IndexerBuilder {
         let pieces = self.plan.sources.iter().zip(&mut self.counts).collect();
         threads.for_each(pieces, |(source, counts): (&Source, &mut CodeCounts)| {
             for row in codes.chunks_exact(self.plan.codes_width) {
-                source.codes(row, |_, code| {
+                source.codes(row, |code| {
                     if code != EMPTY_CODE {
                         counts.add(code);
                     }
@@ -354,6 +395,23 @@ mod tests {
         assert_eq!(indexer.vocabulary_sizes(), [1, 1, 1]);
         assert_eq!(indexer.layout().table_rows, 6);
         assert!(slots.iter().all(|slot| *slot == EMPTY_SLOT || (*slot as usize) < 6));
+    }
+
+    #[test]
+    fn without_crosses_slots_are_codes_cut_to_the_table() {
+        let (encoder, codes) = encoded(&[["x", "p|q"], ["y", "r"]]);
+        let index = |features: Option<Vec<String>>| {
+            let config = IndexerConfig { mode: Mode::Hash { bits: 8 }, features, crosses: vec![] };
+            let mut slots = vec![7];
+            IndexerBuilder::new(&config, &encoder).unwrap().finish().append(&codes, &mut slots);
+            slots
+        };
+        let expected = codes.iter().map(|code| if *code == EMPTY_CODE { EMPTY_SLOT } else { code & 255 });
+        let all: Vec<u32> = std::iter::once(7).chain(expected).collect();
+        assert_eq!(index(None), all, "appended behind what is there");
+        let turned = index(Some(vec!["b".into(), "a".into()]));
+        assert_eq!(turned, [7, all[2], all[3], all[1], all[5], all[6], all[4]]);
+        assert_eq!(index(Some(vec!["a".into()])), [7, all[1], all[4]]);
     }
 
     #[test]

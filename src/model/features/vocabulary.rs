@@ -3,6 +3,7 @@
 //! Codes are hashes already, so a table with linear probing on their low bits needs no further hashing.
 
 use super::hash::EMPTY_CODE;
+use crate::kernels::prefetch;
 
 /// How often each code of one feature was seen.
 #[derive(Debug, Clone)]
@@ -92,6 +93,12 @@ impl Vocabulary {
     /// The codes in slot order.
     pub(super) fn codes(&self) -> &[u32] {
         &self.codes
+    }
+
+    /// Asks for the line where a code will be looked up.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, code: u32) {
+        prefetch(&self.table, code as usize & (self.table.len() - 1));
     }
 
     /// Slot of a code that is not [`EMPTY_CODE`].
