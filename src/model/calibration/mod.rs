@@ -168,7 +168,7 @@ fn cross_validated(map: &Map, points: &[Point]) -> Result<f64> {
         let map = match map {
             _ if clicks == 0 || clicks == rows => Map::Identity,
             Map::Identity => Map::Identity,
-            Map::Platt(platt) => Map::Platt(platt.refit(rest()).or_else(|_| Platt::fit(rest()))?),
+            Map::Platt(platt) => Map::Platt(platt.refit(rest())?),
             Map::Isotonic(_) => Map::Isotonic(Isotonic::fit(rest())),
         };
         let calibrator = Calibrator { log_kept_negatives: 0.0, map };

@@ -40,6 +40,8 @@ fn a_line_is_at_the_maximum_whatever_it_started_from() {
     assert!(error(&found, &|_| 1.0).abs() < 1e-9 && error(&found, &|x| x).abs() < 1e-9, "{found:?}");
     let rare = points.clone().enumerate().map(|(row, (x, y))| (x, y * u8::from(row % 900 == 0)));
     assert!(Platt::fit(rare).unwrap().intercept < -5.0, "fewer clicks than the first fit needs");
+    let separable = Platt::fit(points.clone().map(|(x, _)| (x, u8::from(x > -1.0)))).unwrap();
+    assert!(separable.slope > 5.0 && (separable.intercept / separable.slope - 1.0).abs() < 0.1, "{separable:?}");
     let constant = Platt::fit((0..100).map(|row| (2.0, u8::from(row < 20)))).unwrap();
     assert!((logistic(constant.slope * 2.0 + constant.intercept) - 0.2).abs() < 1e-12);
 }
