@@ -22,19 +22,28 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
+/// Pages of files may be this large.
+const LARGE_PAGE: usize = 2 << 20;
+
 /// Gives back the memory of `part` of a mapped file. It stays readable: touching it reads the file again.
 ///
 /// What a process has touched of a mapped file counts as its memory until the system wants it back. A pass that gives back
-/// what it has read needs the same memory for any number of rows. A part that is not of this file is left alone.
+/// what it has read needs the same memory for any number of rows. Large pages that `part` only begins or ends in are given
+/// back too, since a touch brought all of them. A part that is not of this file is left alone.
 pub fn release(file: &Mmap, part: &[u8]) {
-    let start = part.as_ptr().addr().wrapping_sub(file.as_ptr().addr());
-    if start >= file.len() || part.len() > file.len() - start || part.is_empty() {
+    let first = file.as_ptr().addr();
+    let end = first + file.len();
+    let of_file = part.as_ptr_range();
+    let of_file = of_file.start.addr()..of_file.end.addr();
+    if of_file.is_empty() || of_file.start < first || of_file.end > end {
         return;
     }
+    let from = (of_file.start / LARGE_PAGE * LARGE_PAGE).max(first);
+    let to = of_file.end.next_multiple_of(LARGE_PAGE).min(end);
     // SAFETY: the mapping is read-only and of a file that is not written (see above), so that pages dropped are read from
     // it again with the same bytes. A hint that is refused changes nothing.
     #[cfg(unix)]
-    let _ = unsafe { file.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, part.len()) };
+    let _ = unsafe { file.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, from - first, to - from) };
 }
 
 /// Pairs of numbers, zero at first, in pages as large as the system gives.

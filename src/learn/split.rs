@@ -95,6 +95,8 @@ impl SplitConfig {
                 return Err(wrong("split.by", message));
             }
         };
+        // Times and groups have been read of all rows.
+        dataset.release(0..dataset.rows());
         let [train, valid, test] = [train, valid, test].map(|ranges| View::new(dataset, ranges));
         for (name, view, asked) in [("train", &train, sizes[0]), ("valid", &valid, sizes[1]), ("test", &test, sizes[2])]
         {
