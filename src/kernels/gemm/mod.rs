@@ -153,10 +153,11 @@ pub fn gemm_packed(
     product(c, a, Right::Packed(b), accumulate, b.precision, finish, scratch);
 }
 
-/// Most steps of k in a block: a panel of A (14 × 4 × 320 bytes) stays in the first cache.
-const DEPTH: usize = 320;
-/// Most columns in a block: DEPTH × COLUMNS of B (410 kB) stay in the second cache.
-const COLUMNS: usize = 20 * UNIT;
+/// Most steps of k in a block. Longer blocks touch C less often; a panel of A (14 × 4 × 640 bytes) is then larger than the
+/// first cache, which costs less than another pass over C.
+const DEPTH: usize = 640;
+/// Most values of B in a block (590 kB), which stay in the second cache beside a block of A.
+const BLOCK: usize = 144 * 1024;
 /// Panels of A packed at once, so that a transposed A is read in runs longer than a line.
 const PANELS: usize = 8;
 
@@ -219,24 +220,31 @@ fn product(
             let block = first..panels.min(first + PANELS);
             let panel_rows = |panel| piece(rows, panels, panel);
             let block_rows = panel_rows(block.start).start..panel_rows(block.end - 1).end;
+            let whole_a = a;
             let a = a.row_range(block_rows.clone()).column_range(k.clone());
             let in_block = |panel| {
                 let rows = panel_rows(panel);
                 rows.start - block_rows.start..rows.end - block_rows.start
             };
-            pack::pack_panels(isa, a, block.clone().map(in_block), precision, &mut scratch.a);
-            for first in (0..columns).step_by(COLUMNS) {
-                let j = first..columns.min(first + COLUMNS);
-                for panel in block.clone() {
-                    let rows = panel_rows(panel);
+            let in_block: [Range<usize>; PANELS] =
+                std::array::from_fn(|at| if at < block.len() { in_block(block.start + at) } else { 0..0 });
+            let in_block = &in_block[..block.len()];
+            pack::pack_panels(isa, a, in_block, precision, &mut scratch.a);
+            let ahead_rows = block_rows.end..(block_rows.end + block_rows.len()).min(rows);
+            let ahead = (whole_a.column_stride() == 1).then(|| whole_a.row_range(ahead_rows).column_range(k.clone()));
+            let mut turn = 0;
+            for j in blocks_of_columns(columns, steps) {
+                for panel in in_block {
+                    let rows = block_rows.start + panel.start..block_rows.start + panel.end;
                     let factors = Factors {
-                        a: &scratch.a.values()[in_block(panel).start * steps..],
+                        a: &scratch.a.values()[panel.start * steps..],
                         b: &units[j.start / UNIT * unit_step..],
                         unit_step,
                         steps,
+                        ahead,
                     };
                     let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
-                    panel_product(isa, &mut c, rows, j.clone(), &factors, accumulate, finish);
+                    panel_product(isa, &mut c, rows, j.clone(), &factors, accumulate, finish, &mut turn);
                 }
             }
         }
@@ -253,6 +261,7 @@ struct Factors<'a> {
     unit_step: usize,
     /// Packed steps of k.
     steps: usize,
+    ahead: Option<Matrix<'a>>,
 }
 
 /// One packed panel of A times some units of B, into the `rows` and `columns` of C, tile by tile.
@@ -264,8 +273,9 @@ fn panel_product(
     factors: &Factors<'_>,
     accumulate: bool,
     mut finish: Option<&mut Finish<'_>>,
+    turn: &mut usize,
 ) {
-    let &Factors { a, b, unit_step, steps } = factors;
+    let &Factors { a, b, unit_step, steps, .. } = factors;
     let c_stride = c.row_stride();
     let mut start = columns.start;
     while start < columns.end {
@@ -273,7 +283,12 @@ fn panel_product(
         let here = start..columns.end.min(start + units * UNIT);
         let b = &b[(start - columns.start) / UNIT * unit_step..];
         let c = c.block_mut(rows.clone(), here.clone());
-        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), accumulate }.run(
+        let ahead = match factors.ahead {
+            Some(ahead) if *turn < ahead.rows() => ahead.row(*turn).as_ptr(),
+            _ => std::ptr::null(),
+        };
+        *turn += 1;
+        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), accumulate, ahead }.run(
             isa,
             rows.len(),
             units,
@@ -291,6 +306,16 @@ fn blocks_of_depth(depth: usize) -> impl Iterator<Item = Range<usize>> {
     (0..blocks).map(move |block| {
         let pairs = piece(depth.div_ceil(2), blocks, block);
         2 * pairs.start..depth.min(2 * pairs.end)
+    })
+}
+
+/// The columns cut into blocks of whole units, as even as they can be, of at most [`BLOCK`] values of B each.
+fn blocks_of_columns(columns: usize, steps: usize) -> impl Iterator<Item = Range<usize>> {
+    let units = columns.div_ceil(UNIT);
+    let blocks = units.div_ceil((BLOCK / (steps * UNIT)).max(1));
+    (0..blocks).map(move |block| {
+        let units = piece(units, blocks, block);
+        units.start * UNIT..columns.min(units.end * UNIT)
     })
 }
 

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::super::dispatch::Isa;
+use super::super::dispatch::{Isa, per_isa};
 use super::super::matrix::Matrix;
 use super::{Precision, bf16};
 
@@ -78,16 +78,22 @@ pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, precision: Precision, out: &mu
 pub(super) fn pack_panels(
     isa: Isa,
     a: Matrix<'_>,
-    panels: impl Iterator<Item = Range<usize>>,
+    panels: &[Range<usize>],
     precision: Precision,
     out: &mut AlignedBuffer,
 ) {
     let (depth, steps) = (a.columns(), precision.steps(a.columns()));
     let out = out.at_least(a.rows() * steps + SPILL);
+    let dealt = a.row_stride() == 1;
+    if dealt {
+        deal_panels(a, panels, steps, out);
+    }
     for rows in panels {
         let step = rows.len();
         let out = &mut out[rows.start * steps..];
-        pack_lanes(isa, a.row_range(rows), step, out);
+        if !dealt {
+            pack_lanes(isa, a.row_range(rows.clone()), step, out);
+        }
         let out = &mut out[..steps * step];
         out[depth * step..].fill(0.0);
         match precision {
@@ -128,11 +134,13 @@ fn pack_lanes(isa: Isa, lanes: Matrix<'_>, step: usize, out: &mut [f32]) {
         return out[..depth].copy_from_slice(lanes.row(0));
     }
     #[cfg(target_arch = "x86_64")]
-    let done = if isa >= Isa::Avx2 && lanes.column_stride() == 1 && count > 1 {
+    let done = match isa {
+        _ if lanes.column_stride() != 1 || count == 1 => 0,
+        Isa::Scalar => 0,
         // SAFETY: `isa` says that the processor has AVX2.
-        unsafe { transpose_lanes(lanes, step, out) }
-    } else {
-        0
+        Isa::Avx2 => unsafe { transpose_lanes(lanes, step, out) },
+        // SAFETY: `isa` says that the processor has AVX-512.
+        Isa::Avx512 => unsafe { transpose_16_lanes(lanes, step, out) },
     };
     #[cfg(not(target_arch = "x86_64"))]
     let (_, done) = (isa, 0);
@@ -143,25 +151,91 @@ fn pack_lanes(isa: Isa, lanes: Matrix<'_>, step: usize, out: &mut [f32]) {
     }
 }
 
+per_isa! {
+    /// A with rows side by side: for each k all rows are read once, in order, and dealt to the panels.
+    #[expect(unreachable_pub, reason = "the macro makes public functions")]
+    pub fn deal_panels(a: Matrix<'_>, panels: &[Range<usize>], steps: usize, out: &mut [f32]) = deal_panels_body
+}
+
+#[inline(always)]
+fn deal_panels_body(a: Matrix<'_>, panels: &[Range<usize>], steps: usize, out: &mut [f32]) {
+    let source = a.t();
+    for k in 0..source.rows() {
+        let values = source.row(k);
+        for rows in panels {
+            let step = rows.len();
+            copy_run(&values[rows.clone()], &mut out[rows.start * steps + k * step..][..step]);
+        }
+    }
+}
+
 /// The lanes lie side by side in the source: for each k one run of `count` values is copied.
 fn copy_lanes(lanes: Matrix<'_>, out: &mut [f32]) {
     let (count, depth) = (lanes.rows(), lanes.columns());
     let lanes = lanes.t();
     for (k, out) in out.chunks_exact_mut(count).take(depth).enumerate() {
-        let run = lanes.row(k);
-        // Two overlapping copies of a known length in place of one call with an unknown one.
-        match count {
-            8.. => {
-                out[..8].copy_from_slice(&run[..8]);
-                out[count - 8..].copy_from_slice(&run[count - 8..]);
-            }
-            4.. => {
-                out[..4].copy_from_slice(&run[..4]);
-                out[count - 4..].copy_from_slice(&run[count - 4..]);
-            }
-            _ => out.copy_from_slice(run),
-        }
+        copy_run(lanes.row(k), out);
     }
+}
+
+/// Copies up to 16 values.
+#[inline(always)]
+fn copy_run(run: &[f32], out: &mut [f32]) {
+    let count = run.len();
+    // Two overlapping copies of a known length in place of one call with an unknown one.
+    match count {
+        8..=16 => {
+            out[..8].copy_from_slice(&run[..8]);
+            out[count - 8..].copy_from_slice(&run[count - 8..]);
+        }
+        4..=7 => {
+            out[..4].copy_from_slice(&run[..4]);
+            out[count - 4..].copy_from_slice(&run[count - 4..]);
+        }
+        _ => out.copy_from_slice(run),
+    }
+}
+
+/// Transposes blocks of 4 steps of k and 16 lanes; returns how many steps are done. The rows of `lanes` must be contiguous.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn transpose_16_lanes(lanes: Matrix<'_>, step: usize, out: &mut [f32]) -> usize {
+    use std::arch::x86_64::*;
+    let (count, depth) = (lanes.rows(), lanes.columns());
+    // Where each lane starts; lanes that are not there repeat the last one.
+    let starts: [*const f32; UNIT] = std::array::from_fn(|lane| lanes.row(lane.min(count - 1)).as_ptr());
+    // The last step of k of a block writes 16 values where `step` are meant.
+    let room = out.len();
+    let out = out.as_mut_ptr();
+    let mut k = 0;
+    while k + 4 <= depth && (k + 3) * step + UNIT <= room {
+        // Row r: steps k .. k + 4 of the lanes r, r + 4, r + 8 and r + 12.
+        let mut rows = [_mm512_setzero_ps(); 4];
+        for (lane, row) in rows.iter_mut().enumerate() {
+            // SAFETY: k + 4 ≤ depth, the length of each lane.
+            let quarter = |at: usize| unsafe { _mm_loadu_ps(starts[lane + at].add(k)) };
+            *row = _mm512_castps128_ps512(quarter(0));
+            *row = _mm512_insertf32x4::<1>(*row, quarter(4));
+            *row = _mm512_insertf32x4::<2>(*row, quarter(8));
+            *row = _mm512_insertf32x4::<3>(*row, quarter(12));
+        }
+        let low01 = _mm512_unpacklo_ps(rows[0], rows[1]);
+        let high01 = _mm512_unpackhi_ps(rows[0], rows[1]);
+        let low23 = _mm512_unpacklo_ps(rows[2], rows[3]);
+        let high23 = _mm512_unpackhi_ps(rows[2], rows[3]);
+        let steps = [
+            _mm512_shuffle_ps::<0x44>(low01, low23),
+            _mm512_shuffle_ps::<0xee>(low01, low23),
+            _mm512_shuffle_ps::<0x44>(high01, high23),
+            _mm512_shuffle_ps::<0xee>(high01, high23),
+        ];
+        for (at, &lanes) in steps.iter().enumerate() {
+            // SAFETY: the loop's condition says that the last of these writes ends inside `out`.
+            unsafe { _mm512_storeu_ps(out.add((k + at) * step), lanes) };
+        }
+        k += 4;
+    }
+    k
 }
 
 /// Transposes blocks of 8 steps of k; returns how many steps are done. The rows of `lanes` must be contiguous.

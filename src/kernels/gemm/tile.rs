@@ -23,6 +23,8 @@ pub(super) struct Tile<'a> {
     pub(super) columns: usize,
     /// Whether the chains start at C or at 0.
     pub(super) accumulate: bool,
+    /// Values that will be packed after this tile, as many as the steps of k; they are asked for meanwhile. Any address.
+    pub(super) ahead: *const f32,
 }
 
 /// Rows of the tallest tile.
@@ -106,31 +108,37 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
             }
         }
     }
-    // The next tile's part of C, likely; it arrives while this tile is computed.
-    for row in 0..ROWS {
-        for unit in UNITS..2 * UNITS {
-            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(row * tile.c_stride + unit * UNIT).cast());
-        }
-    }
     let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
-    for _ in 0..tile.depth {
-        let mut values = [_mm512_setzero_ps(); UNITS];
-        for (unit, value) in values.iter_mut().enumerate() {
-            // SAFETY: each unit holds depth × 16 values; see `Tile::run`. The prefetch may leave B: a hint only.
-            unsafe {
-                *value = _mm512_loadu_ps(b.add(unit * tile.unit_step));
-                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(unit * tile.unit_step + PREFETCH).cast());
-            }
+    let mut left = tile.depth;
+    let mut run = 0;
+    while left > 0 {
+        // What the next tiles need, a few lines at a time: all at once they would stand in the way of B.
+        for unit in UNITS..2 * UNITS {
+            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(run.min(ROWS - 1) * tile.c_stride + unit * UNIT).cast());
         }
-        for (row, chains) in chains.iter_mut().enumerate() {
-            // SAFETY: the panel holds depth × ROWS values; see `Tile::run`.
-            let factor = _mm512_set1_ps(unsafe { *a.add(row) });
-            for (chain, &value) in chains.iter_mut().zip(&values) {
-                *chain = _mm512_fmadd_ps(factor, value, *chain);
+        _mm_prefetch::<_MM_HINT_T1>(tile.ahead.wrapping_add(run * UNIT).cast());
+        run += 1;
+        let steps = left.min(RUN);
+        left -= steps;
+        for _ in 0..steps {
+            let mut values = [_mm512_setzero_ps(); UNITS];
+            for (unit, value) in values.iter_mut().enumerate() {
+                // SAFETY: each unit holds depth × 16 values; see `Tile::run`. The prefetch may leave B: a hint only.
+                unsafe {
+                    *value = _mm512_loadu_ps(b.add(unit * tile.unit_step));
+                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(unit * tile.unit_step + PREFETCH).cast());
+                }
             }
+            for (row, chains) in chains.iter_mut().enumerate() {
+                // SAFETY: the panel holds depth × ROWS values; see `Tile::run`.
+                let factor = _mm512_set1_ps(unsafe { *a.add(row) });
+                for (chain, &value) in chains.iter_mut().zip(&values) {
+                    *chain = _mm512_fmadd_ps(factor, value, *chain);
+                }
+            }
+            a = a.wrapping_add(ROWS);
+            b = b.wrapping_add(UNIT);
         }
-        a = a.wrapping_add(ROWS);
-        b = b.wrapping_add(UNIT);
     }
     for (row, chains) in chains.iter().enumerate() {
         for (unit, &chain) in chains.iter().enumerate() {
@@ -139,6 +147,10 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
         }
     }
 }
+
+/// Steps of k between two requests for what comes after the tile: a line of A is 16 steps.
+#[cfg(target_arch = "x86_64")]
+const RUN: usize = 16;
 
 /// Values that B is asked for ahead of its use: eight steps of k.
 #[cfg(target_arch = "x86_64")]
