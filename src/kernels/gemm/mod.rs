@@ -10,10 +10,10 @@
 //! cache; between blocks a chain rests in C, and storing an `f32` is exact.
 //!
 //! ```text
-//! for each block of K      (KC values; the block of B is packed here unless it was packed before)
-//!   for each block of rows (A is packed: panels of up to 14 rows, k-major)
-//!     for each block of columns (KC × NC of B fits the second cache)
-//!       for each panel, for each tile: micro-kernel, rows × 16·units chains in registers
+//! for each block of K           (the longer, the fewer times C is touched; a B that was not packed before is packed here)
+//!   for each block of rows      (A is packed: up to 8 panels of up to 14 rows, k-major)
+//!     for each block of columns (whose part of B stays in the second cache)
+//!       for each panel, for each tile: micro-kernel, rows × 16·units chains in registers; after the last block of K, Finish
 //! ```
 //!
 //! B is packed in units of 16 columns, each K × 16 and contiguous, on every instruction set. A tile takes as many units
@@ -30,13 +30,15 @@ use super::dispatch::{Isa, isa};
 use super::matrix::{Matrix, MatrixMut};
 pub use finish::Finish;
 use pack::{AlignedBuffer, UNIT};
-use tile::Tile;
+use tile::{Start, Tile};
 
 /// Working memory of a product, kept between calls so that the hot path allocates nothing.
 #[derive(Debug, Default)]
 pub struct GemmScratch {
     a: AlignedBuffer,
     b: AlignedBuffer,
+    /// Rows of the packed panels of A.
+    panels: Vec<Range<usize>>,
 }
 
 impl GemmScratch {
@@ -158,7 +160,12 @@ pub fn gemm_packed(
 const DEPTH: usize = 640;
 /// Most values of B in a block (590 kB), which stay in the second cache beside a block of A.
 const BLOCK: usize = 144 * 1024;
-/// Panels of A packed at once, so that a transposed A is read in runs longer than a line.
+/// Fewest steps of k in a block, however many columns there are.
+const MIN_DEPTH: usize = 128;
+/// Most values of a block of B that the call packs (800 kB): read and written once for each block of K, it shall stay in the
+/// second cache meanwhile.
+const PLAIN_BLOCK: usize = 200 * 1024;
+/// Panels of A packed at once (290 kB at most), so that a transposed A is read in runs longer than a line.
 const PANELS: usize = 8;
 
 /// The right factor, as it came.
@@ -206,45 +213,39 @@ fn product(
     }
     let isa = isa();
     let panels = rows.div_ceil(tile::most_rows(isa));
-    for k in blocks_of_depth(depth) {
+    let most_steps = match b {
+        Right::Plain(_) => PLAIN_BLOCK / columns.next_multiple_of(UNIT),
+        Right::Packed(_) => DEPTH,
+    };
+    for k in blocks_of_depth(depth, most_steps.clamp(MIN_DEPTH, DEPTH)) {
         let steps = precision.steps(k.len());
-        let (units, unit_step) = match b {
+        let (b, unit_step) = match b {
             Right::Plain(b) => {
                 pack::pack_units(isa, b.row_range(k.clone()), precision, &mut scratch.b);
                 (scratch.b.values(), steps * UNIT)
             }
             Right::Packed(b) => (&b.units.values()[k.start * UNIT..], precision.steps(depth) * UNIT),
         };
-        let accumulate = accumulate || k.start > 0;
+        let start = if accumulate || k.start > 0 { Start::AtC } else { Start::AtZero };
         for first in (0..panels).step_by(PANELS) {
-            let block = first..panels.min(first + PANELS);
-            let panel_rows = |panel| piece(rows, panels, panel);
-            let block_rows = panel_rows(block.start).start..panel_rows(block.end - 1).end;
-            let whole_a = a;
-            let a = a.row_range(block_rows.clone()).column_range(k.clone());
-            let in_block = |panel| {
-                let rows = panel_rows(panel);
-                rows.start - block_rows.start..rows.end - block_rows.start
-            };
-            let in_block: [Range<usize>; PANELS] =
-                std::array::from_fn(|at| if at < block.len() { in_block(block.start + at) } else { 0..0 });
-            let in_block = &in_block[..block.len()];
-            pack::pack_panels(isa, a, in_block, precision, &mut scratch.a);
-            let ahead_rows = block_rows.end..(block_rows.end + block_rows.len()).min(rows);
-            let ahead = (whole_a.column_stride() == 1).then(|| whole_a.row_range(ahead_rows).column_range(k.clone()));
-            let mut turn = 0;
-            for j in blocks_of_columns(columns, steps) {
-                for panel in in_block {
-                    let rows = block_rows.start + panel.start..block_rows.start + panel.end;
-                    let factors = Factors {
-                        a: &scratch.a.values()[panel.start * steps..],
-                        b: &units[j.start / UNIT * unit_step..],
-                        unit_step,
-                        steps,
-                        ahead,
-                    };
+            let first_row = piece(rows, panels, first).start;
+            scratch.panels.clear();
+            scratch.panels.extend((first..panels.min(first + PANELS)).map(|panel| {
+                let rows = piece(rows, panels, panel);
+                rows.start - first_row..rows.end - first_row
+            }));
+            let block_rows = first_row..first_row + scratch.panels.last().map_or(0, |last| last.end);
+            let mut ahead = Ahead::new(a.column_range(k.clone()), block_rows.clone());
+            let a = a.row_range(block_rows).column_range(k.clone());
+            pack::pack_panels(isa, a, &scratch.panels, precision, &mut scratch.a);
+            for columns in blocks_of_columns(columns, steps) {
+                let b = &b[columns.start / UNIT * unit_step..];
+                for panel in &scratch.panels {
+                    let a = &scratch.a.values()[panel.start * steps..];
+                    let factors = Factors { a, b, unit_step, steps };
+                    let rows = first_row + panel.start..first_row + panel.end;
                     let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
-                    panel_product(isa, &mut c, rows, j.clone(), &factors, accumulate, finish, &mut turn);
+                    panel_product(isa, &mut c, rows, columns.clone(), &factors, start, finish, &mut ahead);
                 }
             }
         }
@@ -261,7 +262,30 @@ struct Factors<'a> {
     unit_step: usize,
     /// Packed steps of k.
     steps: usize,
-    ahead: Option<Matrix<'a>>,
+}
+
+/// The rows of A that will be packed next. Each tile asks for one of them, so that packing finds them in the second cache.
+struct Ahead<'a> {
+    rows: Matrix<'a>,
+    next: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// As many rows of `a` after the `packed` ones.
+    fn new(a: Matrix<'a>, packed: Range<usize>) -> Self {
+        // A transposed A is read across all its columns, where the processor sees for itself what comes next.
+        let end = if a.column_stride() == 1 { a.rows().min(packed.end + packed.len()) } else { packed.end };
+        Ahead { rows: a.row_range(packed.end..end), next: 0 }
+    }
+
+    /// What the next tile asks for; nothing when all have been asked for.
+    fn next(&mut self) -> &'a [f32] {
+        if self.next == self.rows.rows() {
+            return &[];
+        }
+        self.next += 1;
+        self.rows.row(self.next - 1)
+    }
 }
 
 /// One packed panel of A times some units of B, into the `rows` and `columns` of C, tile by tile.
@@ -271,38 +295,30 @@ fn panel_product(
     rows: Range<usize>,
     columns: Range<usize>,
     factors: &Factors<'_>,
-    accumulate: bool,
+    start: Start,
     mut finish: Option<&mut Finish<'_>>,
-    turn: &mut usize,
+    ahead: &mut Ahead<'_>,
 ) {
-    let &Factors { a, b, unit_step, steps, .. } = factors;
+    let &Factors { a, b, unit_step, steps } = factors;
     let c_stride = c.row_stride();
-    let mut start = columns.start;
-    while start < columns.end {
-        let units = tile::units(isa, rows.len(), (columns.end - start).div_ceil(UNIT));
-        let here = start..columns.end.min(start + units * UNIT);
-        let b = &b[(start - columns.start) / UNIT * unit_step..];
+    let mut first = columns.start;
+    while first < columns.end {
+        let units = tile::units(isa, rows.len(), (columns.end - first).div_ceil(UNIT));
+        let here = first..columns.end.min(first + units * UNIT);
+        let b = &b[(first - columns.start) / UNIT * unit_step..];
         let c = c.block_mut(rows.clone(), here.clone());
-        let ahead = match factors.ahead {
-            Some(ahead) if *turn < ahead.rows() => ahead.row(*turn).as_ptr(),
-            _ => std::ptr::null(),
-        };
-        *turn += 1;
-        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), accumulate, ahead }.run(
-            isa,
-            rows.len(),
-            units,
-        );
+        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), start, ahead: ahead.next() }
+            .run(isa, rows.len(), units);
         if let Some(finish) = &mut finish {
             finish::finish(finish, c, c_stride, rows.clone(), here.clone());
         }
-        start = here.end;
+        first = here.end;
     }
 }
 
-/// K cut into blocks of at most [`DEPTH`] steps, as even as they can be; all but the last have an even number of steps.
-fn blocks_of_depth(depth: usize) -> impl Iterator<Item = Range<usize>> {
-    let blocks = depth.div_ceil(DEPTH);
+/// K cut into blocks of at most `most` steps (or one more), as even as they can be; all but the last have an even number of steps.
+fn blocks_of_depth(depth: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let blocks = depth.div_ceil(most);
     (0..blocks).map(move |block| {
         let pairs = piece(depth.div_ceil(2), blocks, block);
         2 * pairs.start..depth.min(2 * pairs.end)

@@ -21,10 +21,19 @@ pub(super) struct Tile<'a> {
     pub(super) c_stride: usize,
     /// Columns of C, at most 16 for each unit and more than 16 for each unit but one.
     pub(super) columns: usize,
-    /// Whether the chains start at C or at 0.
-    pub(super) accumulate: bool,
-    /// Values that will be packed after this tile, as many as the steps of k; they are asked for meanwhile. Any address.
-    pub(super) ahead: *const f32,
+    /// Where the chains start.
+    pub(super) start: Start,
+    /// Values that will be packed soon; they are asked for meanwhile.
+    pub(super) ahead: &'a [f32],
+}
+
+/// Where the chains of a tile start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At 0.
+    AtZero,
+    /// At what C holds: an earlier block of K, or the caller's values.
+    AtC,
 }
 
 /// Rows of the tallest tile.
@@ -100,7 +109,7 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
     masks[UNITS - 1] = last as u16;
     let mut chains = [[_mm512_setzero_ps(); UNITS]; ROWS];
     let c = tile.c.as_mut_ptr();
-    if tile.accumulate {
+    if tile.start == Start::AtC {
         for (row, chains) in chains.iter_mut().enumerate() {
             for (unit, chain) in chains.iter_mut().enumerate() {
                 // SAFETY: row < ROWS and the mask leaves columns of the tile only; see `Tile::run`.
@@ -116,7 +125,9 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
         for unit in UNITS..2 * UNITS {
             _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(run.min(ROWS - 1) * tile.c_stride + unit * UNIT).cast());
         }
-        _mm_prefetch::<_MM_HINT_T1>(tile.ahead.wrapping_add(run * UNIT).cast());
+        if let Some(value) = tile.ahead.get(run * UNIT) {
+            _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
+        }
         run += 1;
         let steps = left.min(RUN);
         left -= steps;
@@ -148,7 +159,7 @@ unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
     }
 }
 
-/// Steps of k between two requests for what comes after the tile: a line of A is 16 steps.
+/// Steps of k between two requests for what comes after the tile: a cache line of A is 16 steps.
 #[cfg(target_arch = "x86_64")]
 const RUN: usize = 16;
 
@@ -175,7 +186,7 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
     ];
     let mut chains = [[[_mm256_setzero_ps(); 2]; UNITS]; ROWS];
     let c = tile.c.as_mut_ptr();
-    if tile.accumulate {
+    if tile.start == Start::AtC {
         for (row, chains) in chains.iter_mut().enumerate() {
             for (unit, chains) in chains.iter_mut().enumerate() {
                 for (half, chain) in chains.iter_mut().enumerate() {
@@ -221,7 +232,7 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
 /// The same chains without a promise of registers; processors other than x86-64 vectorize it.
 fn scalar<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
     let mut chains = [[0.0f32; UNIT]; ROWS];
-    if tile.accumulate {
+    if tile.start == Start::AtC {
         for (row, chains) in chains.iter_mut().enumerate() {
             chains[..tile.columns].copy_from_slice(&tile.c[row * tile.c_stride..][..tile.columns]);
         }
