@@ -1,6 +1,6 @@
 //! CPU features and `PCTR_ISA` to one instruction set, chosen once per process.
 //!
-//! Detection is at run time, so one binary serves every machine. `PCTR_ISA=scalar|avx2|avx512` overrides downwards
+//! Detection is at run time, so one binary serves every machine. `PCTR_ISA=scalar|avx2|avx512|avx512_bf16` overrides downwards
 //! (for tests and for finding out what a set is worth); asking for more than the machine has is an error, not a guess.
 
 use std::fmt;
@@ -15,6 +15,9 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ, VL: 16 floats a register (Skylake-X 2017, Zen 4 2022 and later).
     Avx512,
+    /// AVX-512 with dot products of bfloat16 pairs (Cooper Lake 2020, Zen 4 2022, Sapphire Rapids 2023 and later). Only
+    /// products that ask for [`Precision::Bf16`](super::Precision::Bf16) differ from [`Isa::Avx512`].
+    Avx512Bf16,
 }
 
 /// `PCTR_ISA` asks for something that cannot be had.
@@ -50,7 +53,7 @@ pub fn isa() -> Isa {
 
 impl Isa {
     /// All sets, poorest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
 
     /// The name used in `PCTR_ISA` and in records.
     pub fn name(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512_bf16",
         }
     }
 
@@ -68,7 +72,7 @@ impl Isa {
             use std::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                return Isa::Avx512;
+                return if has!("avx512bf16") { Isa::Avx512Bf16 } else { Isa::Avx512 };
             }
             if avx2 {
                 return Isa::Avx2;
@@ -77,14 +81,9 @@ impl Isa {
         Isa::Scalar
     }
 
-    /// Whether kernels of this set multiply bfloat16 in one instruction on this processor.
+    /// Whether kernels of this set multiply bfloat16 in one instruction.
     pub fn multiplies_bf16(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            self == Isa::Avx512 && std::is_x86_feature_detected!("avx512bf16")
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        self == Isa::Avx512Bf16
     }
 
     /// Whether this processor can run the set. A processor that has one set has all poorer ones.
@@ -121,7 +120,7 @@ impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IsaError::Unknown { requested } => {
-                write!(f, "PCTR_ISA: expected scalar, avx2 or avx512, got {requested:?}")
+                write!(f, "PCTR_ISA: expected scalar, avx2, avx512 or avx512_bf16, got {requested:?}")
             }
             IsaError::Unavailable { requested, best } => {
                 write!(f, "PCTR_ISA: this processor has no {requested}; its best instruction set is {best}")
@@ -158,7 +157,9 @@ macro_rules! per_isa {
                 }
                 match $crate::kernels::dispatch::isa() {
                     // SAFETY: `isa` returns only sets that this processor has.
-                    $crate::kernels::dispatch::Isa::Avx512 => return unsafe { avx512($($argument),*) },
+                    $crate::kernels::dispatch::Isa::Avx512 | $crate::kernels::dispatch::Isa::Avx512Bf16 => {
+                        return unsafe { avx512($($argument),*) };
+                    }
                     // SAFETY: as above.
                     $crate::kernels::dispatch::Isa::Avx2 => return unsafe { avx2($($argument),*) },
                     $crate::kernels::dispatch::Isa::Scalar => {}
@@ -175,7 +176,16 @@ thread_local! {
     static FORCED: std::cell::Cell<Option<Isa>> = const { std::cell::Cell::new(None) };
 }
 
-/// Runs `work` on this thread with another instruction set, which must be available.
+#[cfg(test)]
+impl Isa {
+    /// Whether tests can run the set: a processor with AVX-512 alone runs the dot products of pairs by an emulation of that
+    /// one instruction.
+    pub(super) fn is_testable(self) -> bool {
+        self.is_available() || self == Isa::Avx512Bf16 && Isa::Avx512.is_available()
+    }
+}
+
+/// Runs `work` on this thread with another instruction set, which must be testable.
 #[cfg(test)]
 pub(super) fn with_isa<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
     struct Restore(Option<Isa>);
@@ -184,7 +194,7 @@ pub(super) fn with_isa<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
             FORCED.set(self.0);
         }
     }
-    assert!(isa.is_available(), "{isa} is not available here");
+    assert!(isa.is_testable(), "{isa} is not available here");
     let _restore = Restore(FORCED.replace(Some(isa)));
     work()
 }

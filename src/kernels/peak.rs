@@ -20,7 +20,7 @@ per_isa! {
 #[inline(always)]
 fn burst_body(iterations: u64) -> f32 {
     match isa() {
-        Isa::Avx512 => burst::<BURST_LANES>(iterations),
+        Isa::Avx512 | Isa::Avx512Bf16 => burst::<BURST_LANES>(iterations),
         Isa::Avx2 | Isa::Scalar => burst::<{ BURST_LANES / 2 }>(iterations),
     }
 }

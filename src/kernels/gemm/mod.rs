@@ -29,7 +29,7 @@ use std::ops::Range;
 use super::dispatch::{Isa, isa};
 use super::matrix::{Matrix, MatrixMut};
 pub use finish::Finish;
-use pack::{AlignedBuffer, UNIT};
+use pack::{AlignedBuffer, Layout, UNIT};
 use tile::{Start, Tile};
 
 /// Working memory of a product, kept between calls so that the hot path allocates nothing.
@@ -71,14 +71,6 @@ impl Precision {
             Precision::Bf16 => "bf16",
         }
     }
-
-    /// Packed steps of k: bfloat16 takes them in pairs.
-    fn steps(self, depth: usize) -> usize {
-        match self {
-            Precision::F32 => depth,
-            Precision::Bf16 => depth.next_multiple_of(2),
-        }
-    }
 }
 
 /// B in the order in which the product reads it: packed once, used by many calls and threads.
@@ -87,7 +79,7 @@ impl Precision {
 #[derive(Clone, Debug, Default)]
 pub struct PackedMatrix {
     units: AlignedBuffer,
-    precision: Precision,
+    layout: Layout,
     rows: usize,
     columns: usize,
 }
@@ -102,8 +94,8 @@ impl PackedMatrix {
 
     /// Packs another matrix into the same memory, for weights that change at every step.
     pub fn repack(&mut self, b: Matrix<'_>, precision: Precision) {
-        (self.rows, self.columns, self.precision) = (b.rows(), b.columns(), precision);
-        pack::pack_units(isa(), b, precision, &mut self.units);
+        (self.rows, self.columns, self.layout) = (b.rows(), b.columns(), Layout::of(precision, isa()));
+        pack::pack_units(isa(), b, self.layout, &mut self.units);
     }
 
     /// Rows of the matrix that was packed (K).
@@ -137,7 +129,7 @@ pub fn gemm(
     finish: Finish<'_>,
     scratch: &mut GemmScratch,
 ) {
-    product(c, a, Right::Plain(b), accumulate, precision, finish, scratch);
+    product(c, a, Right::Plain(b), accumulate, Layout::of(precision, isa()), finish, scratch);
 }
 
 /// [`gemm()`] with B packed before, in the precision of its packing: the same bits.
@@ -152,15 +144,15 @@ pub fn gemm_packed(
     finish: Finish<'_>,
     scratch: &mut GemmScratch,
 ) {
-    product(c, a, Right::Packed(b), accumulate, b.precision, finish, scratch);
+    product(c, a, Right::Packed(b), accumulate, b.layout, finish, scratch);
 }
 
-/// Most steps of k in a block. Longer blocks touch C less often; a panel of A (14 × 4 × 640 bytes) is then larger than the
+/// Most slots of k in a block. Longer blocks touch C less often; a panel of A (14 × 4 × 640 bytes) is then larger than the
 /// first cache, which costs less than another pass over C.
 const DEPTH: usize = 640;
 /// Most values of B in a block (590 kB), which stay in the second cache beside a block of A.
 const BLOCK: usize = 144 * 1024;
-/// Fewest steps of k in a block, however many columns there are.
+/// Fewest slots of k in a block, however many columns there are.
 const MIN_DEPTH: usize = 128;
 /// Most values of a block of B that the call packs (800 kB): read and written once for each block of K, it shall stay in the
 /// second cache meanwhile.
@@ -189,7 +181,7 @@ fn product(
     a: Matrix<'_>,
     b: Right<'_>,
     accumulate: bool,
-    precision: Precision,
+    layout: Layout,
     mut finish: Finish<'_>,
     scratch: &mut GemmScratch,
 ) {
@@ -213,18 +205,18 @@ fn product(
     }
     let isa = isa();
     let panels = rows.div_ceil(tile::most_rows(isa));
-    let most_steps = match b {
+    let most_slots = match b {
         Right::Plain(_) => PLAIN_BLOCK / columns.next_multiple_of(UNIT),
         Right::Packed(_) => DEPTH,
     };
-    for k in blocks_of_depth(depth, most_steps.clamp(MIN_DEPTH, DEPTH)) {
-        let steps = precision.steps(k.len());
+    for k in blocks_of_depth(depth, most_slots.clamp(MIN_DEPTH, DEPTH) * layout.steps_of_slot()) {
+        let slots = layout.slots(k.len());
         let (b, unit_step) = match b {
             Right::Plain(b) => {
-                pack::pack_units(isa, b.row_range(k.clone()), precision, &mut scratch.b);
-                (scratch.b.values(), steps * UNIT)
+                pack::pack_units(isa, b.row_range(k.clone()), layout, &mut scratch.b);
+                (scratch.b.values(), slots * UNIT)
             }
-            Right::Packed(b) => (&b.units.values()[k.start * UNIT..], precision.steps(depth) * UNIT),
+            Right::Packed(b) => (&b.units.values()[layout.slots(k.start) * UNIT..], layout.slots(depth) * UNIT),
         };
         let start = if accumulate || k.start > 0 { Start::AtC } else { Start::AtZero };
         for first in (0..panels).step_by(PANELS) {
@@ -237,12 +229,12 @@ fn product(
             let block_rows = first_row..first_row + scratch.panels.last().map_or(0, |last| last.end);
             let mut ahead = Ahead::new(a.column_range(k.clone()), block_rows.clone());
             let a = a.row_range(block_rows).column_range(k.clone());
-            pack::pack_panels(isa, a, &scratch.panels, precision, &mut scratch.a);
-            for columns in blocks_of_columns(columns, steps) {
+            pack::pack_panels(isa, a, &scratch.panels, layout, &mut scratch.a);
+            for columns in blocks_of_columns(columns, slots) {
                 let b = &b[columns.start / UNIT * unit_step..];
                 for panel in &scratch.panels {
-                    let a = &scratch.a.values()[panel.start * steps..];
-                    let factors = Factors { a, b, unit_step, steps };
+                    let a = &scratch.a.values()[panel.start * slots..];
+                    let factors = Factors { layout, a, b, unit_step, slots };
                     let rows = first_row + panel.start..first_row + panel.end;
                     let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
                     panel_product(isa, &mut c, rows, columns.clone(), &factors, start, finish, &mut ahead);
@@ -254,14 +246,15 @@ fn product(
 
 /// What a panel of C is the product of.
 struct Factors<'a> {
+    layout: Layout,
     /// A panel of A.
     a: &'a [f32],
     /// The units of B.
     b: &'a [f32],
     /// Values from one unit of B to the next.
     unit_step: usize,
-    /// Packed steps of k.
-    steps: usize,
+    /// Slots of a lane.
+    slots: usize,
 }
 
 /// The rows of A that will be packed next. Each tile asks for one of them, so that packing finds them in the second cache.
@@ -299,7 +292,7 @@ fn panel_product(
     mut finish: Option<&mut Finish<'_>>,
     ahead: &mut Ahead<'_>,
 ) {
-    let &Factors { a, b, unit_step, steps } = factors;
+    let &Factors { layout, a, b, unit_step, slots } = factors;
     let c_stride = c.row_stride();
     let mut first = columns.start;
     while first < columns.end {
@@ -307,7 +300,7 @@ fn panel_product(
         let here = first..columns.end.min(first + units * UNIT);
         let b = &b[(first - columns.start) / UNIT * unit_step..];
         let c = c.block_mut(rows.clone(), here.clone());
-        Tile { depth: steps, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), start, ahead: ahead.next() }
+        Tile { layout, slots, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), start, ahead: ahead.next() }
             .run(isa, rows.len(), units);
         if let Some(finish) = &mut finish {
             finish::finish(finish, c, c_stride, rows.clone(), here.clone());
@@ -326,9 +319,9 @@ fn blocks_of_depth(depth: usize, most: usize) -> impl Iterator<Item = Range<usiz
 }
 
 /// The columns cut into blocks of whole units, as even as they can be, of at most [`BLOCK`] values of B each.
-fn blocks_of_columns(columns: usize, steps: usize) -> impl Iterator<Item = Range<usize>> {
+fn blocks_of_columns(columns: usize, slots: usize) -> impl Iterator<Item = Range<usize>> {
     let units = columns.div_ceil(UNIT);
-    let blocks = units.div_ceil((BLOCK / (steps * UNIT)).max(1));
+    let blocks = units.div_ceil((BLOCK / (slots * UNIT)).max(1));
     (0..blocks).map(move |block| {
         let units = piece(units, blocks, block);
         units.start * UNIT..columns.min(units.end * UNIT)

@@ -4,11 +4,12 @@
 //! * B to units: 16 columns, k-major; the last unit is filled up with copies of its last column, never stored.
 //!
 //! Both are the same move, "lanes side by side for each k". Where the lanes lie side by side in the source they are
-//! copied; where k does, 8×8 blocks are transposed in registers. Anything else goes one by one.
+//! copied; where k does, blocks are transposed in registers. Anything else goes one by one. For bfloat16 the lanes are then
+//! rounded in place ([`Layout`]).
 
 use std::ops::Range;
 
-use super::super::dispatch::{Isa, per_isa};
+use super::super::dispatch::Isa;
 use super::super::matrix::Matrix;
 use super::{Precision, bf16};
 
@@ -48,73 +49,106 @@ impl AlignedBuffer {
     }
 }
 
-/// Packs B: unit u holds columns 16 u .. 16 u + 16 and starts at value u · steps · 16.
-pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, precision: Precision, out: &mut AlignedBuffer) {
-    let (depth, steps) = (b.rows(), precision.steps(b.rows()));
-    let units = b.columns().div_ceil(UNIT);
-    let out = out.at_least(units * steps * UNIT);
-    if depth == 0 {
-        return;
-    }
-    let out = &mut out[..units * steps * UNIT];
-    if b.column_stride() == 1 {
-        pack_rows_across(b, steps, out);
-    } else {
-        for (unit, out) in out.chunks_exact_mut(steps * UNIT).enumerate() {
-            let columns = unit * UNIT..b.columns().min((unit + 1) * UNIT);
-            pack_lanes(isa, b.column_range(columns).t(), UNIT, out);
+/// What the 32 bits of a packed slot hold. A lane (a row of A, a column of B) has one slot after another along k.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One step of k as an `f32`.
+    #[default]
+    Singles,
+    /// One step of k as an `f32` rounded to bfloat16; the steps of each pair are exchanged, and their number is even.
+    ExchangedSingles,
+    /// Two steps of k as bfloat16, the even one in the lower half.
+    Pairs,
+}
+
+impl Layout {
+    /// The layout that the micro-kernel of this set reads.
+    pub(super) fn of(precision: Precision, isa: Isa) -> Self {
+        match (precision, isa) {
+            (Precision::F32, _) => Layout::Singles,
+            (Precision::Bf16, Isa::Avx512Bf16) => Layout::Pairs,
+            (Precision::Bf16, Isa::Scalar | Isa::Avx2 | Isa::Avx512) => Layout::ExchangedSingles,
         }
     }
-    for out in out.chunks_exact_mut(steps * UNIT) {
-        out[depth * UNIT..].fill(0.0);
+
+    /// Slots of so many steps of k.
+    pub(super) fn slots(self, steps: usize) -> usize {
+        match self {
+            Layout::Singles => steps,
+            Layout::ExchangedSingles => steps.next_multiple_of(2),
+            Layout::Pairs => steps.div_ceil(2),
+        }
     }
-    match precision {
-        Precision::F32 => {}
-        Precision::Bf16 => bf16::round_pairs(out, UNIT),
+
+    /// Steps of k in a slot.
+    pub(super) fn steps_of_slot(self) -> usize {
+        match self {
+            Layout::Singles | Layout::ExchangedSingles => 1,
+            Layout::Pairs => 2,
+        }
+    }
+
+    /// Turns `steps` steps of `step` lanes each, as they are, to slots in the same place.
+    fn convert(self, lanes: &mut [f32], steps: usize, step: usize) {
+        let lanes = match self {
+            Layout::Singles => return,
+            Layout::ExchangedSingles | Layout::Pairs => &mut lanes[..steps.next_multiple_of(2) * step],
+        };
+        lanes[steps * step..].fill(0.0);
+        match self {
+            Layout::Singles => {}
+            Layout::ExchangedSingles => bf16::round_pairs(lanes, step),
+            Layout::Pairs => bf16::join_pairs(lanes, step),
+        }
     }
 }
 
-/// Packs A: panel after panel, each steps × its own number of rows.
-pub(super) fn pack_panels(
-    isa: Isa,
-    a: Matrix<'_>,
-    panels: &[Range<usize>],
-    precision: Precision,
-    out: &mut AlignedBuffer,
-) {
-    let (depth, steps) = (a.columns(), precision.steps(a.columns()));
-    let out = out.at_least(a.rows() * steps + SPILL);
-    let dealt = a.row_stride() == 1;
-    if dealt {
-        deal_panels(a, panels, steps, out);
+/// Packs B: unit u holds columns 16 u .. 16 u + 16 and starts at value u · slots · 16.
+pub(super) fn pack_units(isa: Isa, b: Matrix<'_>, layout: Layout, out: &mut AlignedBuffer) {
+    let (depth, slots) = (b.rows(), layout.slots(b.rows()));
+    let units = b.columns().div_ceil(UNIT);
+    // The last unit is wider before its pairs are joined.
+    let out = out.at_least((units * slots + depth + 1) * UNIT);
+    if depth == 0 {
+        return;
     }
+    if b.column_stride() == 1 && layout != Layout::Pairs {
+        pack_rows_across(b, slots, out);
+        out[..units * slots * UNIT].chunks_exact_mut(slots * UNIT).for_each(|out| layout.convert(out, depth, UNIT));
+        return;
+    }
+    for unit in 0..units {
+        let columns = unit * UNIT..b.columns().min((unit + 1) * UNIT);
+        let out = &mut out[unit * slots * UNIT..];
+        pack_lanes(isa, b.column_range(columns).t(), UNIT, out);
+        layout.convert(out, depth, UNIT);
+    }
+}
+
+/// Packs A: panel after panel, each slots × its own number of rows.
+pub(super) fn pack_panels(isa: Isa, a: Matrix<'_>, panels: &[Range<usize>], layout: Layout, out: &mut AlignedBuffer) {
+    let (depth, slots) = (a.columns(), layout.slots(a.columns()));
+    // The last panel is wider before its pairs are joined.
+    let out = out.at_least(a.rows() * slots + (depth + 1) * UNIT + SPILL);
     for rows in panels {
-        let step = rows.len();
-        let out = &mut out[rows.start * steps..];
-        if !dealt {
-            pack_lanes(isa, a.row_range(rows.clone()), step, out);
-        }
-        let out = &mut out[..steps * step];
-        out[depth * step..].fill(0.0);
-        match precision {
-            Precision::F32 => {}
-            Precision::Bf16 => bf16::round_pairs(out, step),
-        }
+        let out = &mut out[rows.start * slots..];
+        pack_lanes(isa, a.row_range(rows.clone()), rows.len(), out);
+        layout.convert(out, depth, rows.len());
     }
 }
 
 /// Values that packing may write after the last one it means to; they are overwritten by what is packed next.
 const SPILL: usize = 16;
 
-/// B with contiguous rows: each row is read once, in order, and dealt to the units, `steps` steps of k apart.
-fn pack_rows_across(b: Matrix<'_>, steps: usize, out: &mut [f32]) {
+/// B with contiguous rows: each row is read once, in order, and dealt to the units, `slots` slots apart.
+fn pack_rows_across(b: Matrix<'_>, slots: usize, out: &mut [f32]) {
     for k in 0..b.rows() {
         let (full, rest) = b.row(k).as_chunks::<UNIT>();
         for (unit, values) in full.iter().enumerate() {
-            out[(unit * steps + k) * UNIT..][..UNIT].copy_from_slice(values);
+            out[(unit * slots + k) * UNIT..][..UNIT].copy_from_slice(values);
         }
         if let Some(&last) = rest.last() {
-            let out = &mut out[(full.len() * steps + k) * UNIT..][..UNIT];
+            let out = &mut out[(full.len() * slots + k) * UNIT..][..UNIT];
             out.fill(last);
             out[..rest.len()].copy_from_slice(rest);
         }
@@ -140,31 +174,13 @@ fn pack_lanes(isa: Isa, lanes: Matrix<'_>, step: usize, out: &mut [f32]) {
         // SAFETY: `isa` says that the processor has AVX2.
         Isa::Avx2 => unsafe { transpose_lanes(lanes, step, out) },
         // SAFETY: `isa` says that the processor has AVX-512.
-        Isa::Avx512 => unsafe { transpose_16_lanes(lanes, step, out) },
+        Isa::Avx512 | Isa::Avx512Bf16 => unsafe { transpose_16_lanes(lanes, step, out) },
     };
     #[cfg(not(target_arch = "x86_64"))]
     let (_, done) = (isa, 0);
     for k in done..depth {
         for (lane, out) in out[k * step..][..step].iter_mut().enumerate() {
             *out = lanes.get(lane.min(count - 1), k);
-        }
-    }
-}
-
-per_isa! {
-    /// A with rows side by side: for each k all rows are read once, in order, and dealt to the panels.
-    #[expect(unreachable_pub, reason = "the macro makes public functions")]
-    pub fn deal_panels(a: Matrix<'_>, panels: &[Range<usize>], steps: usize, out: &mut [f32]) = deal_panels_body
-}
-
-#[inline(always)]
-fn deal_panels_body(a: Matrix<'_>, panels: &[Range<usize>], steps: usize, out: &mut [f32]) {
-    let source = a.t();
-    for k in 0..source.rows() {
-        let values = source.row(k);
-        for rows in panels {
-            let step = rows.len();
-            copy_run(&values[rows.clone()], &mut out[rows.start * steps + k * step..][..step]);
         }
     }
 }

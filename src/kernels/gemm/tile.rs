@@ -3,15 +3,17 @@
 //! One generic body for each instruction set, compiled for each number of rows and units that fits its registers.
 
 use super::super::dispatch::Isa;
-use super::pack::UNIT;
+use super::pack::{Layout, UNIT};
 
 /// One tile of C, and what it is the product of.
 pub(super) struct Tile<'a> {
-    /// Steps of k.
-    pub(super) depth: usize,
-    /// A panel of A: depth × rows, k-major.
+    /// What a slot of A and B holds.
+    pub(super) layout: Layout,
+    /// Slots along k.
+    pub(super) slots: usize,
+    /// A panel of A: slots × rows, k-major.
     pub(super) a: &'a [f32],
-    /// The first unit of B: depth × 16.
+    /// The first unit of B: slots × 16.
     pub(super) b: &'a [f32],
     /// Values from one unit of B to the next.
     pub(super) unit_step: usize,
@@ -41,7 +43,7 @@ pub(super) fn most_rows(isa: Isa) -> usize {
     match isa {
         Isa::Scalar => 4,
         Isa::Avx2 => 6,
-        Isa::Avx512 => 14,
+        Isa::Avx512 | Isa::Avx512Bf16 => 14,
     }
 }
 
@@ -51,9 +53,9 @@ pub(super) fn most_rows(isa: Isa) -> usize {
 /// stay in registers.
 pub(super) fn units(isa: Isa, rows: usize, left: usize) -> usize {
     let widest = match (isa, rows) {
-        (Isa::Avx512, 1..=2) => 8,
-        (Isa::Avx512, 3..=6) => 4,
-        (Isa::Avx512, _) => 2,
+        (Isa::Avx512 | Isa::Avx512Bf16, 1..=2) => 8,
+        (Isa::Avx512 | Isa::Avx512Bf16, 3..=6) => 4,
+        (Isa::Avx512 | Isa::Avx512Bf16, _) => 2,
         (Isa::Avx2, 1) => 4,
         (Isa::Avx2, 2..=3) => 2,
         (Isa::Avx2, _) | (Isa::Scalar, _) => 1,
@@ -66,9 +68,9 @@ impl Tile<'_> {
     /// Computes the tile. `rows` and `units` are what [`most_rows`] and [`units`] allow.
     pub(super) fn run(self, isa: Isa, rows: usize, units: usize) {
         // What the bodies rely on.
-        assert!(self.depth > 0 && self.columns <= units * UNIT && self.columns > (units - 1) * UNIT);
-        assert!(self.a.len() >= self.depth * rows);
-        assert!(self.b.len() >= (units - 1) * self.unit_step + self.depth * UNIT);
+        assert!(self.slots > 0 && self.columns <= units * UNIT && self.columns > (units - 1) * UNIT);
+        assert!(self.a.len() >= self.slots * rows);
+        assert!(self.b.len() >= (units - 1) * self.unit_step + self.slots * UNIT);
         assert!(self.c.len() >= (rows - 1) * self.c_stride + self.columns);
 
         /// The body of this many rows and units.
@@ -80,84 +82,132 @@ impl Tile<'_> {
                 }
             };
         }
-        match isa {
+        #[cfg(target_arch = "x86_64")]
+        macro_rules! pick_avx512 {
+            ($body:ident) => {
+                // SAFETY: `isa` says that the processor has the features of the body; the lengths are checked above.
+                unsafe {
+                    pick!($body:
+                        1 x [1 2 4 8] 2 x [1 2 4 8] 3 x [1 2 4] 4 x [1 2 4] 5 x [1 2 4] 6 x [1 2 4] 7 x [1 2]
+                        8 x [1 2] 9 x [1 2] 10 x [1 2] 11 x [1 2] 12 x [1 2] 13 x [1 2] 14 x [1 2])
+                }
+            };
+        }
+        match (isa, self.layout) {
+            #[cfg(all(target_arch = "x86_64", test))]
+            (Isa::Avx512Bf16, Layout::Pairs) if !isa.is_available() => pick_avx512!(avx512_pairs_emulated),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `isa` says that the processor has AVX-512; the lengths are checked above.
-            Isa::Avx512 => unsafe {
-                pick!(avx512:
-                    1 x [1 2 4 8] 2 x [1 2 4 8] 3 x [1 2 4] 4 x [1 2 4] 5 x [1 2 4] 6 x [1 2 4]
-                    7 x [1 2] 8 x [1 2] 9 x [1 2] 10 x [1 2] 11 x [1 2] 12 x [1 2] 13 x [1 2] 14 x [1 2])
-            },
+            (Isa::Avx512Bf16, Layout::Pairs) => pick_avx512!(avx512_pairs),
+            (_, Layout::Pairs) => unreachable!("{isa} packs no pairs"),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Avx512Bf16, _) => pick_avx512!(avx512),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `isa` says that the processor has AVX2 and FMA; the lengths are checked above.
-            Isa::Avx2 => unsafe { pick!(avx2: 1 x [1 2 4] 2 x [1 2] 3 x [1 2] 4 x [1] 5 x [1] 6 x [1]) },
+            (Isa::Avx2, _) => unsafe { pick!(avx2: 1 x [1 2 4] 2 x [1 2] 3 x [1 2] 4 x [1] 5 x [1] 6 x [1]) },
             _ => pick!(scalar: 1 x [1] 2 x [1] 3 x [1] 4 x [1]),
         }
     }
 }
 
-/// 16 floats a register: rows × units chains, one register of A and one for each unit of B.
-///
-/// # Safety
-/// `Tile::run` has checked the lengths.
+/// 16 floats a register: rows × units chains, one register of A and one for each unit of B. A slot takes one `$multiply`.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
-    use std::arch::x86_64::*;
-    let last = u32::MAX >> (32 - (tile.columns - (UNITS - 1) * UNIT));
-    let mut masks = [u16::MAX; UNITS];
-    masks[UNITS - 1] = last as u16;
-    let mut chains = [[_mm512_setzero_ps(); UNITS]; ROWS];
-    let c = tile.c.as_mut_ptr();
-    if tile.start == Start::AtC {
-        for (row, chains) in chains.iter_mut().enumerate() {
-            for (unit, chain) in chains.iter_mut().enumerate() {
-                // SAFETY: row < ROWS and the mask leaves columns of the tile only; see `Tile::run`.
-                *chain = unsafe { _mm512_maskz_loadu_ps(masks[unit], c.add(row * tile.c_stride + unit * UNIT)) };
-            }
-        }
-    }
-    let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
-    let mut left = tile.depth;
-    let mut run = 0;
-    while left > 0 {
-        // What the next tiles need, a few lines at a time: all at once they would stand in the way of B.
-        for unit in UNITS..2 * UNITS {
-            _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(run.min(ROWS - 1) * tile.c_stride + unit * UNIT).cast());
-        }
-        if let Some(value) = tile.ahead.get(run * UNIT) {
-            _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
-        }
-        run += 1;
-        let steps = left.min(RUN);
-        left -= steps;
-        for _ in 0..steps {
-            let mut values = [_mm512_setzero_ps(); UNITS];
-            for (unit, value) in values.iter_mut().enumerate() {
-                // SAFETY: each unit holds depth × 16 values; see `Tile::run`. The prefetch may leave B: a hint only.
-                unsafe {
-                    *value = _mm512_loadu_ps(b.add(unit * tile.unit_step));
-                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(unit * tile.unit_step + PREFETCH).cast());
+macro_rules! avx512_tile {
+    ($(#[$attribute:meta])* $name:ident, $features:literal, $multiply:expr) => {
+        $(#[$attribute])*
+        ///
+        /// # Safety
+        /// `Tile::run` has checked the lengths.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
+            use std::arch::x86_64::*;
+            let last = u32::MAX >> (32 - (tile.columns - (UNITS - 1) * UNIT));
+            let mut masks = [u16::MAX; UNITS];
+            masks[UNITS - 1] = last as u16;
+            let mut chains = [[_mm512_setzero_ps(); UNITS]; ROWS];
+            let c = tile.c.as_mut_ptr();
+            if tile.start == Start::AtC {
+                for (row, chains) in chains.iter_mut().enumerate() {
+                    for (unit, chain) in chains.iter_mut().enumerate() {
+                        // SAFETY: row < ROWS and the mask leaves columns of the tile only; see `Tile::run`.
+                        *chain = unsafe { _mm512_maskz_loadu_ps(masks[unit], c.add(row * tile.c_stride + unit * UNIT)) };
+                    }
                 }
             }
-            for (row, chains) in chains.iter_mut().enumerate() {
-                // SAFETY: the panel holds depth × ROWS values; see `Tile::run`.
-                let factor = _mm512_set1_ps(unsafe { *a.add(row) });
-                for (chain, &value) in chains.iter_mut().zip(&values) {
-                    *chain = _mm512_fmadd_ps(factor, value, *chain);
+            let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
+            let mut left = tile.slots;
+            let mut run = 0;
+            while left > 0 {
+                // What the next tiles need, a few lines at a time: all at once they would stand in the way of B.
+                for unit in UNITS..2 * UNITS {
+                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(run.min(ROWS - 1) * tile.c_stride + unit * UNIT).cast());
+                }
+                if let Some(value) = tile.ahead.get(run * UNIT) {
+                    _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
+                }
+                run += 1;
+                let steps = left.min(RUN);
+                left -= steps;
+                for _ in 0..steps {
+                    let mut values = [_mm512_setzero_ps(); UNITS];
+                    for (unit, value) in values.iter_mut().enumerate() {
+                        // SAFETY: each unit holds slots × 16 values; see `Tile::run`. The prefetch may leave B: a hint only.
+                        unsafe {
+                            *value = _mm512_loadu_ps(b.add(unit * tile.unit_step));
+                            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(unit * tile.unit_step + PREFETCH).cast());
+                        }
+                    }
+                    for (row, chains) in chains.iter_mut().enumerate() {
+                        // SAFETY: the panel holds slots × ROWS values; see `Tile::run`.
+                        let factor = _mm512_set1_ps(unsafe { *a.add(row) });
+                        for (chain, &value) in chains.iter_mut().zip(&values) {
+                            *chain = $multiply(*chain, factor, value);
+                        }
+                    }
+                    a = a.wrapping_add(ROWS);
+                    b = b.wrapping_add(UNIT);
                 }
             }
-            a = a.wrapping_add(ROWS);
-            b = b.wrapping_add(UNIT);
+            for (row, chains) in chains.iter().enumerate() {
+                for (unit, &chain) in chains.iter().enumerate() {
+                    // SAFETY: as for the loads.
+                    unsafe { _mm512_mask_storeu_ps(c.add(row * tile.c_stride + unit * UNIT), masks[unit], chain) };
+                }
+            }
         }
-    }
-    for (row, chains) in chains.iter().enumerate() {
-        for (unit, &chain) in chains.iter().enumerate() {
-            // SAFETY: as for the loads.
-            unsafe { _mm512_mask_storeu_ps(c.add(row * tile.c_stride + unit * UNIT), masks[unit], chain) };
-        }
-    }
+    };
 }
+
+#[cfg(target_arch = "x86_64")]
+avx512_tile!(
+    /// A slot is one step: a multiply-add.
+    avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    |chain, factor, value| _mm512_fmadd_ps(factor, value, chain)
+);
+
+#[cfg(target_arch = "x86_64")]
+avx512_tile!(
+    /// A slot is a pair of steps: a dot product, the odd step first.
+    avx512_pairs,
+    "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    // SAFETY: registers of the same size; any bits are bfloat16 numbers.
+    |chain, factor: __m512, value: __m512| unsafe {
+        _mm512_dpbf16_ps(chain, std::mem::transmute::<__m512, __m512bh>(factor), std::mem::transmute::<__m512, __m512bh>(value))
+    }
+);
+
+#[cfg(all(target_arch = "x86_64", test))]
+avx512_tile!(
+    /// [`avx512_pairs`] for processors without the instruction, so that all but the one instruction is tested there.
+    avx512_pairs_emulated,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    |chain, factor, value| {
+        let odd = |pair| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32(-0x1_0000)));
+        let even = |pair| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pair)));
+        _mm512_fmadd_ps(even(factor), even(value), _mm512_fmadd_ps(odd(factor), odd(value), chain))
+    }
+);
 
 /// Steps of k between two requests for what comes after the tile: a cache line of A is 16 steps.
 #[cfg(target_arch = "x86_64")]
@@ -198,16 +248,16 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
         }
     }
     let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
-    for _ in 0..tile.depth {
+    for _ in 0..tile.slots {
         let mut values = [[_mm256_setzero_ps(); 2]; UNITS];
         for (unit, values) in values.iter_mut().enumerate() {
             for (half, value) in values.iter_mut().enumerate() {
-                // SAFETY: each unit holds depth × 16 values; see `Tile::run`.
+                // SAFETY: each unit holds slots × 16 values; see `Tile::run`.
                 *value = unsafe { _mm256_loadu_ps(b.add(unit * tile.unit_step + half * HALF)) };
             }
         }
         for (row, chains) in chains.iter_mut().enumerate() {
-            // SAFETY: the panel holds depth × ROWS values; see `Tile::run`.
+            // SAFETY: the panel holds slots × ROWS values; see `Tile::run`.
             let factor = _mm256_set1_ps(unsafe { *a.add(row) });
             for (chains, values) in chains.iter_mut().zip(&values) {
                 for (chain, &value) in chains.iter_mut().zip(values) {
@@ -238,7 +288,7 @@ fn scalar<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>) {
         }
     }
     let steps = tile.a.chunks_exact(ROWS).zip(tile.b.as_chunks::<UNIT>().0);
-    for (factors, values) in steps.take(tile.depth) {
+    for (factors, values) in steps.take(tile.slots) {
         for (chains, &factor) in chains.iter_mut().zip(factors) {
             for (chain, &value) in chains.iter_mut().zip(values) {
                 *chain = factor.mul_add(value, *chain);
