@@ -147,13 +147,10 @@ pub fn gemm_packed(
     product(c, a, Right::Packed(b), accumulate, b.layout, finish, scratch);
 }
 
-/// Most slots of k in a block. Longer blocks touch C less often; a panel of A (14 × 4 × 640 bytes) is then larger than the
-/// first cache, which costs less than another pass over C.
-const DEPTH: usize = 640;
 /// Most values of B in a block (590 kB), which stay in the second cache beside a block of A.
 const BLOCK: usize = 144 * 1024;
 /// Fewest slots of k in a block, however many columns there are.
-const MIN_DEPTH: usize = 128;
+const MIN_SLOTS: usize = 128;
 /// Most values of a block of B that the call packs (800 kB): read and written once for each block of K, it shall stay in the
 /// second cache meanwhile.
 const PLAIN_BLOCK: usize = 200 * 1024;
@@ -205,11 +202,12 @@ fn product(
     }
     let isa = isa();
     let panels = rows.div_ceil(tile::most_rows(isa));
-    let most_slots = match b {
+    let most_slots = tile::most_slots(isa);
+    let slots = match b {
         Right::Plain(_) => PLAIN_BLOCK / columns.next_multiple_of(UNIT),
-        Right::Packed(_) => DEPTH,
+        Right::Packed(_) => most_slots,
     };
-    for k in blocks_of_depth(depth, most_slots.clamp(MIN_DEPTH, DEPTH) * layout.steps_of_slot()) {
+    for k in blocks_of_depth(depth, slots.clamp(MIN_SLOTS, most_slots) * layout.steps_of_slot()) {
         let slots = layout.slots(k.len());
         let (b, unit_step) = match b {
             Right::Plain(b) => {

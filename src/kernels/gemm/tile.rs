@@ -47,6 +47,16 @@ pub(super) fn most_rows(isa: Isa) -> usize {
     }
 }
 
+/// Most slots of k in a block of K. Longer blocks touch C less often.
+pub(super) fn most_slots(isa: Isa) -> usize {
+    match isa {
+        // A panel of A (6 × 4 × 320 bytes) and what is used of B stay in the first cache.
+        Isa::Scalar | Isa::Avx2 => 320,
+        // A panel (14 × 4 × 640 bytes) is larger than the first cache, which costs less than another pass over C.
+        Isa::Avx512 | Isa::Avx512Bf16 => 640,
+    }
+}
+
 /// Units of the widest tile with this many rows, when `left` units are left.
 ///
 /// Wide enough for 8 chains of registers at least, which hides the latency of a multiply-add, and narrow enough that all
