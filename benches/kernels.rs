@@ -1,4 +1,4 @@
-//! How fast each kernel is: products as a share of the machine's peak, element-wise kernels in and out of cache.
+//! How fast each kernel is: products as a share of the machine's peak, element-wise kernels in and out of cache beside a copy.
 //!
 //! The peak is measured first, in the same run (`fma_burst`), because clock rates drift. After each product a line on
 //! standard error gives its best share. `PCTR_ISA=avx2 cargo bench --bench kernels` measures another instruction set.
@@ -25,7 +25,8 @@ criterion_main!(kernels);
 /// Rows, K and columns of the layers of a deep model with 39 embeddings of 16: 624 inputs, 400 hidden units.
 const LAYERS: [(usize, usize, usize); 4] = [(4096, 624, 624), (4096, 624, 400), (64, 624, 624), (1000, 333, 77)];
 
-/// Training: forward (X·W), gradient of the input (dY·Wᵀ), gradient of the weights (Xᵀ·dY).
+/// Training: forward (X·W), gradient of the input (dY·Wᵀ), gradient of the weights (Xᵀ·dY). The peak is that of `f32`: a
+/// processor with bf16 instructions exceeds it.
 fn products(criterion: &mut Criterion) {
     let peak = peak();
     let mut group = criterion.benchmark_group(format!("gemm/{}", isa()));
@@ -34,20 +35,15 @@ fn products(criterion: &mut Criterion) {
         let (x, w) = (Matrix::new(&x, rows, inputs), Matrix::new(&w, inputs, outputs));
         let dy = Matrix::new(&dy, rows, outputs);
         for (name, a, b) in [("forward", x, w), ("input gradient", dy, w.t()), ("weight gradient", x.t(), dy)] {
-            let mut c = vec![0.0; a.rows() * b.columns()];
-            let mut scratch = GemmScratch::new();
-            let id = format!("{name} {}×{}×{}", a.rows(), a.columns(), b.columns());
-            share_of_peak(&mut group, &id, 2 * a.rows() * a.columns() * b.columns(), peak, || {
-                gemm(
-                    MatrixMut::new(&mut c, a.rows(), b.columns()),
-                    a,
-                    b,
-                    false,
-                    Precision::F32,
-                    Finish::None,
-                    &mut scratch,
-                );
-            });
+            let (rows, inner, columns) = (a.rows(), a.columns(), b.columns());
+            let (mut c, mut scratch) = (vec![0.0; rows * columns], GemmScratch::new());
+            for precision in [Precision::F32, Precision::Bf16] {
+                let id = format!("{} {name} {rows}×{inner}×{columns}", precision.name());
+                share_of_peak(&mut group, &id, 2 * rows * inner * columns, peak, || {
+                    let c = MatrixMut::new(&mut c, rows, columns);
+                    gemm(c, a, b, false, precision, Finish::None, &mut scratch);
+                });
+            }
         }
     }
     group.finish();
@@ -85,6 +81,11 @@ fn elements(criterion: &mut Criterion) {
         let mut bench = |name: &str, work: &mut dyn FnMut()| {
             group.bench_function(BenchmarkId::new(name, length), |bencher| bencher.iter(&mut *work));
         };
+        // What memory allows: no kernel that reads one array and writes another can be faster.
+        bench("copy", &mut || {
+            y.copy_from_slice(&x);
+            black_box(&mut y);
+        });
         bench("dot", &mut || {
             black_box(dot(&x, &v));
         });

@@ -1,8 +1,13 @@
 """pctr's side: its commands, with the settings that make a comparison fair, and the judge of all predictions."""
 
+import array
 import json
+import math
 import subprocess
 import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # One pass over the same 39 fields, as the peers' linear models do.
 LINEAR = ["passes=1", "bits=22", "alpha=0.1", "crosses=none"]
@@ -42,12 +47,8 @@ class Pctr:
         return [*command, "--record", f"{bundle}.json"]
 
     def prepare(self, log, folder, threads):
-        words = ["prepare", "--quiet", log, "--schema", "criteo", "--output", folder]
-        return [self.binary, *words, *self.threads_of("prepare", threads)]
-
-    def threads_of(self, verb, threads):
-        """`--threads`, where the verb knows it."""
-        return ["--threads", str(threads)] if "--threads" in self.ask(verb, "--help") else []
+        words = ["prepare", "--quiet", log, "--schema", "criteo", "--output", folder, "--threads", str(threads)]
+        return [self.binary, *words]
 
     def judge(self, *what):
         """Log loss and AUC of a bundle on rows, or of `--predictions FILE`."""
@@ -56,6 +57,41 @@ class Pctr:
 
     def machine(self):
         return json.loads(self.ask("machine", "--json", "--quiet"))
+
+
+def scorer(given):
+    """The program of benches/scoring.rs: the given one, or built now."""
+    if given:
+        return Path(given).absolute()
+    build = ["cargo", "build", "--release", "--bench", "scoring", "--message-format", "json"]
+    printed = subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    artifacts = [json.loads(line) for line in printed.splitlines()]
+    found = [a["executable"] for a in artifacts if a.get("target", {}).get("name") == "scoring" and a.get("executable")]
+    return Path(found[0])
+
+
+def logits(scorer_program, bundle, slots, precision, folder):
+    """What that program makes of ready slots in `precision`: one logit a row."""
+    raw, answer = folder / "slots.u32", folder / "logits.f32"
+    raw.write_bytes(numbers_of(Path(f"{slots}.npy").read_bytes()))
+    ask = f"logits {precision} {answer}\n"
+    subprocess.run([scorer_program, bundle, raw], input=ask, text=True, check=True, stdout=subprocess.DEVNULL)
+    values = array.array("f")
+    values.frombytes(answer.read_bytes())
+    return values
+
+
+def numbers_of(npy):
+    """A NumPy file without its head: magic and version (8 bytes), a length (2), that many bytes of text."""
+    return npy[10 + int.from_bytes(npy[8:10], "little") :]
+
+
+def with_labels(logits_, log, out):
+    """Logits and the log they belong to → predictions.csv for our judge."""
+    with open(log, encoding="utf-8") as rows, open(out, "w", encoding="utf-8") as file:
+        file.write("label,p\n")
+        for row, logit in zip(rows, logits_, strict=True):
+            file.write(f"{row[0]},{1 / (1 + math.exp(-logit)):.9g}\n")
 
 
 def learning_seconds(bundle):

@@ -10,7 +10,7 @@ from pathlib import Path
 import linear
 import ours
 from environment import FWUMIOUS_COMMIT
-from measure import Contender, in_turn
+from measure import Contender, in_turn, run
 
 HERE = Path(__file__).parent
 
@@ -124,12 +124,14 @@ def dcn(bench):
     settings = [*ours.DEEP, f"batch_rows={bench.options.batch_rows}"]
     part = bench.workload.prepared("train", rows)
     contenders, train = [], []
-    for precision in our_precisions(bench):
-        extra = [f"precision={precision}"] if precision else []
-        our, _ = bench.our_training(f"pctr DCN {precision or 'f32'}", "dcn", part, 1, [*settings, *extra], rows)
+    for precision in PRECISIONS:
+        extra = [f"precision={precision}"]
+        our, _ = bench.our_training(f"pctr DCN {precision}", "dcn", part, 1, [*settings, *extra], rows)
+        if precision == "bf16" and not has_bf16():
+            our.note = "the processor has no bf16 instructions: factors are rounded, products are those of f32"
         contenders.append(our)
         train.append(("ours", our, extra))
-    for precision in ("f32", "bf16"):
+    for precision in PRECISIONS:
         peer = torch(bench, precision, rows, 1)
         contenders.append(peer)
         train.append(("torch", peer, precision))
@@ -142,7 +144,7 @@ def dcn(bench):
 def threads(bench):
     """The deep model of ours on one thread and on all."""
     rows = min(bench.options.dcn_rows, bench.options.rows)
-    settings = [*ours.DEEP, f"batch_rows={bench.options.batch_rows}"]
+    settings = [*ours.DEEP, f"batch_rows={bench.options.batch_rows}", "precision=f32"]
     part = bench.workload.prepared("train", rows)
     contenders = [
         bench.our_training(f"pctr DCN f32, {count} threads", "dcn", part, count, settings, rows)[0]
@@ -192,9 +194,37 @@ def quality(bench, side, contender, extra, settings):
         contender.auc.append(auc)
 
 
-def our_precisions(bench):
-    """Precisions that this pctr can train in; an empty name where it has no such setting."""
-    return ["f32", "bf16"] if "  precision " in bench.pctr.ask("train", "--help") else [""]
+def score(bench):
+    """The finished deep model on ready slots, one thread, 4,096 rows a call; both sides hold the same weights."""
+    settings = [*ours.DEEP, f"batch_rows={bench.options.batch_rows}", "precision=f32", "scoring_precision=f32"]
+    python = bench.environment.python("numpy", "pyarrow", "onnx", "onnxruntime", "safetensors")
+    rows, train = bench.options.rows, bench.workload.prepared("train")
+    trained, bundle = bench.our_training("pctr DCN to be scored", "dcn", train, bench.cores, settings, rows)
+    in_turn([trained], 1)
+    slots, scorer = bench.workload.slots("test", python), ours.scorer(bench.options.scorer)
+    race = [python, HERE / "onnx_scoring.py", bundle, f"{slots}.npy", "--scorer", scorer]
+    race += ["--rows", str(SCORED_AT_ONCE), "--rounds", str(bench.options.rounds)]
+    _, _, printed = run(race, 1)
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    contenders = []
+    for line in (line for line in lines if "contender" in line):
+        name, ours_ = line["contender"], line["contender"].startswith("pctr")
+        version = bench.pctr.version if ours_ else pinned("onnxruntime")
+        contender = Contender(f"{name}, scoring", ours_, 1, SCORED_AT_ONCE, race, version)
+        contender.process_seconds = [SCORED_AT_ONCE / line["rows per second"]]
+        if ours_:
+            predictions = bench.folder / "predictions.csv"
+            logits = ours.logits(scorer, bundle, slots, name.split()[1], bench.folder)
+            ours.with_labels(logits, bench.workload.rows("test"), predictions)
+            bench.judge_predictions(contender, predictions)
+        else:
+            contender.note = "logits equal those of pctr f32 within 1e-4"
+        contenders.append(contender)
+    return contenders
+
+
+PRECISIONS = ("f32", "bf16")
+SCORED_AT_ONCE = 4096
 
 
 def has_bf16():
@@ -222,4 +252,4 @@ def one(judged):
     return [log_loss], [auc]
 
 
-WORKS = {work.__name__: work for work in (ftrl, text, prepare, dcn, threads)}
+WORKS = {work.__name__: work for work in (ftrl, text, prepare, dcn, threads, score)}

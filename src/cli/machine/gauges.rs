@@ -21,7 +21,11 @@ const TABLE_SLOTS: usize = 1 << 22;
 
 /// How products of each precision are computed here.
 pub(super) fn paths() -> IndexMap<&'static str, &'static str> {
-    IndexMap::from([("f32", kernels::isa().name()), ("bf16", "emulated: rounded factors at the speed of f32")])
+    let bf16 = match kernels::isa().multiplies_bf16() {
+        true => "avx512_bf16",
+        false => "no instruction for it: rounded factors at the speed of f32",
+    };
+    IndexMap::from([("f32", kernels::isa().name()), ("bf16", bf16)])
 }
 
 /// Rates by name:
