@@ -31,6 +31,7 @@ mod probability;
 #[cfg(test)]
 mod reference;
 mod sparse;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -48,4 +49,5 @@ pub use optimizers::{AdamStep, adagrad_rowwise, adam};
 pub use peak::{FLOPS_PER_BURST_ITERATION, fma_burst};
 pub use probability::{log_loss_with_logits, sigmoid, sigmoid_f64, sigmoids_f64};
 pub use sparse::{EMPTY_SLOT, gather_rows, linear_logits, prefetch, scatter_add_rows};
+pub use table::Table;
 pub use vectors::{add_assign, axpy, column_sums, dot, scale};

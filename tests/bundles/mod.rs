@@ -126,6 +126,7 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
         data: Fingerprint::of(b"rows"),
         settings: serde_json::json!({}),
         isa: "scalar".into(),
+        precision: None,
     };
     let metrics = [("valid_log_loss".to_owned(), 0.6)].into_iter().collect();
     Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, metrics)

@@ -64,6 +64,9 @@ pub struct TrainingRecord {
     pub rows: u64,
     /// Wall time in seconds of learning alone.
     pub seconds: f64,
+    /// What the factors of matrix products were rounded to: `f32` or `bf16`; absent for models without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Log loss in nats along the way.
     pub curve: Vec<CurvePoint>,
     /// Which look at the validation rows was the best, from 1.
@@ -122,7 +125,12 @@ pub fn train(
         data: dataset.fingerprint(),
         settings: serde_json::to_value(&task.settings).map_err(|error| Error::Bug(error.to_string()))?,
         isa: kernels::isa().name().into(),
+        precision: precision_of(&task.settings.model),
     };
+    if let Some(precision) = &provenance.precision {
+        let isa = &provenance.isa;
+        tracing::info!("matrix products of training run in {precision} on {isa}, sums and weights in f32");
+    }
     let profile = Profile {
         rows: task.train.rows() as u64,
         clicks,
@@ -256,6 +264,7 @@ impl Run<'_, '_> {
         let record = TrainingRecord {
             rows,
             seconds: started.elapsed().as_secs_f64(),
+            precision: precision_of(&task.settings.model),
             stopped_early: rows < total_rows,
             best_look: best.look,
             curve,
@@ -301,6 +310,14 @@ fn finish(
     let Bundle { schema, encoder, indexer, model, .. } = bundle;
     let parts = Parts { schema, encoder, indexer, model, calibrator };
     Ok(Trained { bundle: Bundle::new(parts, provenance, profile, named), record })
+}
+
+/// What the factors of the model's matrix products are rounded to while it learns on this processor.
+fn precision_of(model: &ModelSettings) -> Option<String> {
+    match model {
+        ModelSettings::Dcn(config) => Some(config.precision().name().into()),
+        ModelSettings::BaseRate {} | ModelSettings::Ftrl(_) => None,
+    }
 }
 
 /// Learns which slot each code gets; counts all training rows when the mode needs it.

@@ -65,6 +65,10 @@ pub struct Provenance {
     pub settings: serde_json::Value,
     /// Instruction set of the kernels that trained it.
     pub isa: String,
+    /// What the factors of matrix products were rounded to: `f32` or `bf16`. `None` for models without any, and in bundles
+    /// written before this was recorded (all f32).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// What a model was trained on.

@@ -45,6 +45,7 @@ fn trained(mode: Mode) -> (Bundle, Vec<u32>) {
         data: Fingerprint::of(b"data"),
         settings: serde_json::json!({"alpha": 0.1}),
         isa: "scalar".into(),
+        precision: None,
     };
     let profile = Profile {
         rows: 64,

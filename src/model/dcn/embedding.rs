@@ -11,7 +11,7 @@ use super::deep::Dropout;
 use super::optimizer::{Decay, LARGEST_DIM, Replay};
 use super::parameters;
 use super::touched::{Touched, split_rows};
-use crate::kernels::{self, AdamStep};
+use crate::kernels::{self, AdamStep, Table};
 use crate::model::{EMPTY_SLOT, Slots, Span, Threads};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::ops::Range;
@@ -23,13 +23,13 @@ pub(super) struct Embedding {
     fields: Vec<Span>,
     /// Field of each position of a row.
     field_of: Vec<u32>,
-    pub(super) table: Vec<f32>,
+    pub(super) table: Table,
     rule: EmbeddingRule,
     learning_rate: f32,
     epsilon: f32,
     /// Moments of Adam, as the table.
-    first: Vec<f32>,
-    second: Vec<f32>,
+    first: Table,
+    second: Table,
     /// Accumulators of Adagrad, one a row.
     accumulators: Vec<f32>,
     /// Steps each row has had, for dense Adam.
@@ -48,9 +48,12 @@ impl Embedding {
     ) -> Self {
         let settings = config.settings();
         let (dim, rule, scale) = (settings.embedding_dim, settings.embedding_optimizer, settings.embedding_scale);
-        let table = (0..table_rows * dim).map(|_| match settings.embedding_init {
-            EmbeddingInit::Normal => scale * parameters::normal(generator),
-            EmbeddingInit::Uniform => scale * parameters::uniform(generator),
+        let mut table = Table::zeros(table_rows * dim);
+        table.iter_mut().for_each(|weight| {
+            *weight = match settings.embedding_init {
+                EmbeddingInit::Normal => scale * parameters::normal(generator),
+                EmbeddingInit::Uniform => scale * parameters::uniform(generator),
+            };
         });
         let field_of = (0u32..).zip(&fields).flat_map(|(field, span)| std::iter::repeat_n(field, span.len)).collect();
         let when = |condition: bool, length: usize| if condition { length } else { 0 };
@@ -61,12 +64,12 @@ impl Embedding {
             dim,
             fields,
             field_of,
-            table: table.collect(),
+            table,
             rule,
             learning_rate,
             epsilon: settings.epsilon,
-            first: vec![0.0; moments],
-            second: vec![0.0; moments],
+            first: Table::zeros(moments),
+            second: Table::zeros(moments),
             accumulators: vec![0.0; when(rule == EmbeddingRule::Adagrad, table_rows)],
             paid: vec![0; when(rule == EmbeddingRule::Adam, table_rows)],
             replay: Replay::new(settings.l2_embedding),
@@ -198,7 +201,7 @@ impl Embedding {
 
     /// A copy of the table with every row up to date.
     pub(super) fn frozen(&self) -> Vec<f32> {
-        let mut table = self.table.clone();
+        let mut table = self.table.to_vec();
         match self.rule {
             EmbeddingRule::Adam => self.replay.settle(&mut table, &self.first, &self.second, &self.paid),
             EmbeddingRule::LazyAdam | EmbeddingRule::Adagrad => self.decay.settle(&mut table, self.dim),

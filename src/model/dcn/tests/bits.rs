@@ -1,13 +1,13 @@
 //! The same bits: at any number of threads, in any block of rows, before and after a bundle.
 
-use super::super::{DcnLearner, DcnModel, DcnScratch, EmbeddingRule, RawDcn, Structure, WideRule};
+use super::super::{DcnLearner, DcnModel, DcnScratch, EmbeddingRule, LearningPrecision, RawDcn, Structure, WideRule};
 use super::{Rows, checked, layout, mixed_layout, small};
 use crate::error::Kind;
 use crate::model::{Layout, Learn, Predict, Slots, Threads};
 use std::sync::Arc;
 
 /// Settings that go through every layer and rule once.
-fn variants() -> [RawDcn; 5] {
+fn variants() -> [RawDcn; 6] {
     let regularized =
         RawDcn { dropout: 0.2, cross_dropout: 0.2, embedding_dropout: 0.1, l2_embedding: 0.01, ..small() };
     [
@@ -15,6 +15,7 @@ fn variants() -> [RawDcn; 5] {
         RawDcn { cross_rank: 4, cross_experts: 2, batch_norm: true, weight_decay: 0.1, ..regularized.clone() },
         RawDcn { structure: Structure::Stacked, embedding_optimizer: EmbeddingRule::LazyAdam, ..regularized.clone() },
         RawDcn { wide: WideRule::Adam, embedding_min_count: 3, ..regularized.clone() },
+        RawDcn { precision: LearningPrecision::Bf16, batch_norm: true, deep: vec![9, 5, 3], ..regularized.clone() },
         RawDcn { embedding_optimizer: EmbeddingRule::Adagrad, wide: WideRule::Adagrad, wide_l2: 0.1, ..regularized },
     ]
 }
@@ -82,6 +83,7 @@ fn the_frozen_model_gives_the_logits_of_the_learner() {
             batch_norm: false,
             l2_embedding: 0.0,
             wide_l2: 0.0,
+            precision: LearningPrecision::F32,
             ..raw
         };
         let mut learner = learner(plain, mixed_layout(), 4);

@@ -3,6 +3,7 @@
 use super::super::{DcnConfig, DcnLearner, RawDcn, WideRule};
 use super::layout;
 use crate::error::Kind;
+use crate::kernels::Precision;
 
 #[test]
 fn defaults_hold_and_survive_a_file() {
@@ -22,6 +23,15 @@ fn learning_rates_follow_the_rule() {
     assert_eq!(rates("learning_rate = 0.5\nwide = \"adam\""), (0.5, 0.01));
     assert_eq!(rates("embedding_optimizer = \"adagrad\"\nwide = \"ftrl\""), (0.05, 0.05));
     assert_eq!(rates("embedding_learning_rate = 0.25\nwide_learning_rate = 0.125"), (0.25, 0.125));
+}
+
+#[test]
+fn precision_is_what_the_processor_does_best_unless_it_is_set() {
+    let precision = |text: &str| toml::from_str::<DcnConfig>(text).unwrap().precision();
+    assert_eq!(precision(""), Precision::fastest());
+    assert_eq!(precision("precision = \"auto\""), Precision::fastest());
+    assert_eq!(precision("precision = \"f32\""), Precision::F32);
+    assert_eq!(precision("precision = \"bf16\""), Precision::Bf16);
 }
 
 #[test]

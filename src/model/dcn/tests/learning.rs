@@ -1,6 +1,6 @@
 //! What the network learns where the truth is known.
 
-use super::super::{DcnLearner, DcnScratch, RawDcn, WideRule};
+use super::super::{DcnLearner, DcnScratch, LearningPrecision, RawDcn, WideRule};
 use super::{Rows, checked, layout};
 use crate::model::{Batch, Learn, Predict, Threads};
 
@@ -16,6 +16,16 @@ fn an_interaction_is_learned_by_crosses_and_by_the_tower() {
     assert!(tower < 0.40, "tower: {tower}");
     let linear = held_out_loss(RawDcn { cross_layers: 0, deep: vec![], wide: WideRule::Ftrl, ..raw });
     assert!(linear > 0.68, "a linear model cannot: {linear}");
+}
+
+#[test]
+fn bfloat16_learns_as_well() {
+    let raw =
+        RawDcn { embedding_dim: 4, learning_rate: 5e-3, embedding_scale: 0.1, deep: vec![32, 16], ..RawDcn::default() };
+    let [exact, rounded] = [LearningPrecision::F32, LearningPrecision::Bf16]
+        .map(|precision| held_out_loss(RawDcn { precision, ..raw.clone() }));
+    assert!(exact != rounded && (exact - rounded).abs() < 0.005, "f32 {exact}, bf16 {rounded}");
+    assert!(rounded < 0.40, "{rounded}");
 }
 
 /// Click probability is 0.1 or 0.9, so the best possible loss is 0.325.

@@ -10,7 +10,7 @@ mod parity;
 mod reference;
 mod sparse;
 
-use super::{DcnConfig, DcnLearner, RawDcn};
+use super::{DcnConfig, DcnLearner, LearningPrecision, RawDcn};
 use crate::model::{Batch, EMPTY_SLOT, Layout, Slots, Span};
 use rand_core::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -22,7 +22,14 @@ fn checked(raw: RawDcn) -> DcnConfig {
 
 /// A small network; tests change what they are about.
 fn small() -> RawDcn {
-    RawDcn { embedding_dim: 3, cross_layers: 2, deep: vec![7, 5], embedding_scale: 0.5, ..RawDcn::default() }
+    RawDcn {
+        embedding_dim: 3,
+        cross_layers: 2,
+        deep: vec![7, 5],
+        embedding_scale: 0.5,
+        precision: LearningPrecision::F32,
+        ..RawDcn::default()
+    }
 }
 
 /// Spans of the given lengths; names with `*` are crosses.

@@ -2,8 +2,8 @@
 //!
 //! The numbers come from `tests/golden/make_dcn.py`, which says where the two optimizers could differ and do not.
 
-use super::super::{DcnConfig, DcnLearner, DcnScratch};
-use super::{assert_near, set};
+use super::super::{DcnConfig, DcnLearner, DcnScratch, LearningPrecision, RawDcn};
+use super::{assert_near, checked, set};
 use crate::model::{Batch, Layout, Learn, Predict, Slots, Threads};
 use safetensors::SafeTensors;
 
@@ -72,7 +72,7 @@ impl<'a> Golden<'a> {
         let metadata = header.metadata().as_ref().unwrap();
         let bytes = |name: &str| tensors.tensor(name).unwrap().data().as_chunks::<4>().0.to_vec();
         Golden {
-            config: serde_json::from_str(&metadata["config"]).unwrap(),
+            config: exact(serde_json::from_str(&metadata["config"]).unwrap()),
             layout: serde_json::from_str(&metadata["layout"]).unwrap(),
             slots: bytes("slots").into_iter().map(u32::from_le_bytes).collect(),
             labels: bytes("labels").into_iter().map(f32::from_le_bytes).collect(),
@@ -118,4 +118,9 @@ impl<'a> Golden<'a> {
     fn numbers(&self, name: &str) -> Vec<f64> {
         self.f32s(name).into_iter().map(f64::from).collect()
     }
+}
+
+/// The same settings without rounded factors, which PyTorch did not have.
+fn exact(raw: RawDcn) -> DcnConfig {
+    checked(RawDcn { precision: LearningPrecision::F32, ..raw })
 }
