@@ -51,14 +51,16 @@ per_isa! {
     /// The gradient of x is `grad` itself plus grad_u·Wᵀ.
     pub fn cross_backward(
         grad: &[f32], x0: &[f32], u: &[f32], grad_u: &mut [f32], grad_x0: &mut [f32], grad_bias: &mut [f32]
-    ) = cross_backward_body,
-    check {
-        assert_rows("cross_backward", grad.len(), grad_bias.len());
-        assert_same("cross_backward (x0)", grad.len(), x0.len());
-        assert_same("cross_backward (u)", grad.len(), u.len());
-        assert_same("cross_backward (grad_u)", grad.len(), grad_u.len());
-        assert_same("cross_backward (grad_x0)", grad.len(), grad_x0.len());
-    }
+    ) = cross_backward_body::<false>,
+    check { assert_cross(grad, x0, u, grad_u, grad_x0, grad_bias) }
+}
+
+per_isa! {
+    /// [`cross_backward`] for the first layer, where x is x0: `grad` is added to grad_x0 too, after the product.
+    pub fn cross_backward_first(
+        grad: &[f32], x0: &[f32], u: &[f32], grad_u: &mut [f32], grad_x0: &mut [f32], grad_bias: &mut [f32]
+    ) = cross_backward_body::<true>,
+    check { assert_cross(grad, x0, u, grad_u, grad_x0, grad_bias) }
 }
 
 per_isa! {
@@ -121,7 +123,7 @@ fn cross_forward_body(out: &mut [f32], x0: &[f32], v: &[f32], bias: &[f32], x: &
 }
 
 #[inline(always)]
-fn cross_backward_body(
+fn cross_backward_body<const FIRST: bool>(
     grad: &[f32],
     x0: &[f32],
     u: &[f32],
@@ -137,7 +139,8 @@ fn cross_backward_body(
         let outputs = grad_u.iter_mut().zip(grad_x0).zip(&mut *grad_bias);
         for (((&grad, &x0), &u), ((grad_u, grad_x0), grad_bias)) in grad.iter().zip(x0).zip(u).zip(outputs) {
             *grad_u = grad * x0;
-            *grad_x0 = grad.mul_add(u, *grad_x0);
+            let sum = grad.mul_add(u, *grad_x0);
+            *grad_x0 = if FIRST { sum + grad } else { sum };
             *grad_bias += *grad_u;
         }
     }
@@ -154,6 +157,15 @@ fn linear_backward_body(grad: &[f32], weight: &[f32], x: &[f32], grad_weight: &m
             *grad_x = grad * weight;
         }
     }
+}
+
+/// All of a cross layer's slices hold the same whole rows.
+fn assert_cross(grad: &[f32], x0: &[f32], u: &[f32], grad_u: &[f32], grad_x0: &[f32], grad_bias: &[f32]) {
+    assert_rows("cross_backward", grad.len(), grad_bias.len());
+    assert_same("cross_backward (x0)", grad.len(), x0.len());
+    assert_same("cross_backward (u)", grad.len(), u.len());
+    assert_same("cross_backward (grad_u)", grad.len(), grad_u.len());
+    assert_same("cross_backward (grad_x0)", grad.len(), grad_x0.len());
 }
 
 /// Row-major slices must hold whole rows.

@@ -42,7 +42,10 @@ pub use dropout::dropout;
 pub use ftrl::{FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights};
 pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed};
 pub use int8::{QuantizedFinish, QuantizedMatrix, QuantizedRows, quantized_product};
-pub use layers::{add_bias, add_bias_relu, cross_backward, cross_forward, linear_backward, relu_backward, scale_shift};
+pub use layers::{
+    add_bias, add_bias_relu, cross_backward, cross_backward_first, cross_forward, linear_backward, relu_backward,
+    scale_shift,
+};
 pub use matrix::{Matrix, MatrixMut};
 pub use norm::{batch_norm_backward, batch_norm_forward, batch_norm_gradient_sums, batch_norm_moments};
 pub use optimizers::{AdamStep, adagrad_rowwise, adam};

@@ -2,7 +2,8 @@
 
 use super::super::{
     MatrixMut, add_bias, add_bias_relu, batch_norm_backward, batch_norm_forward, batch_norm_gradient_sums,
-    batch_norm_moments, cross_backward, cross_forward, dropout, linear_backward, relu_backward, scale_shift,
+    batch_norm_moments, cross_backward, cross_backward_first, cross_forward, dropout, linear_backward, relu_backward,
+    scale_shift,
 };
 use super::{SIZES, assert_close, bits, numbers, on_every_isa};
 
@@ -56,7 +57,9 @@ fn cross_layers() {
             let [x0, v, x, grad, start] = [5, 6, 7, 8, 9].map(|seed| numbers(length, seed));
             let bias = numbers(width, 10);
             let (mut out, mut grad_v, mut grad_x0) = (vec![0.0; length], vec![0.0; length], start.clone());
-            let mut grad_bias = vec![9.0; width];
+            let (mut grad_bias, mut grad_first) = (vec![9.0; width], start.clone());
+            let (first, ignored) = (&mut grad_first[1..], &mut vec![0.0; width]);
+            cross_backward_first(&grad[1..], &x0[1..], &v[1..], &mut grad_v, first, ignored);
             cross_forward(&mut out, &x0[1..], &v[1..], &bias[1..], &x[1..]);
             cross_backward(&grad[1..], &x0[1..], &v[1..], &mut grad_v, &mut grad_x0[1..], &mut grad_bias);
             for at in 0..length {
@@ -64,6 +67,7 @@ fn cross_layers() {
                 assert_eq!(out[at], x0[1 + at].mul_add(inner, x[1 + at]));
                 assert_eq!(grad_v[at], grad[1 + at] * x0[1 + at]);
                 assert_eq!(grad_x0[1 + at], grad[1 + at].mul_add(v[1 + at], start[1 + at]));
+                assert_eq!(grad_first[1 + at], grad_x0[1 + at] + grad[1 + at]);
             }
             for (column, &got) in grad_bias.iter().enumerate() {
                 assert_eq!(got, (0..ROWS).fold(0.0, |sum, row| sum + grad_v[row * width + column]));

@@ -77,21 +77,19 @@ impl FullCross {
     ) {
         let (width, length, rows) = (self.width, x0.len(), x0.len() / self.width);
         watch(Stage::CrossSplit);
-        let mut split = lane.take(length);
-        let gradient_u = &mut split[..length];
+        let mut strip = lane.take(length);
+        let gradient_u = &mut strip[..length];
         crew::fit(&mut trace.bias, width);
         let product = &trace.product[..length];
-        kernels::cross_backward(gradient, x0, product, gradient_u, gradient_x0, &mut trace.bias);
-        if is_first {
-            kernels::add_assign(gradient_x0, gradient);
-        }
+        let split = if is_first { kernels::cross_backward_first } else { kernels::cross_backward };
+        split(gradient, x0, product, gradient_u, gradient_x0, &mut trace.bias);
         lane.give(&mut trace.product);
         let gradient_u = Matrix::new(gradient_u, rows, width);
         trace.gradient.repack(gradient_u, lane.precision);
         watch(Stage::CrossInputs);
         let target = MatrixMut::new(if is_first { gradient_x0 } else { gradient }, rows, width);
         kernels::gemm_packed(target, gradient_u, &self.packed_transposed, true, Finish::None, &mut lane.gemm);
-        lane.give(&mut split);
+        lane.give(&mut strip);
     }
 
     /// The bias, and the weights whose gradients are sums over blocks. `layer` is the number of this one.
