@@ -77,8 +77,19 @@ impl PartialFolder {
     ///
     /// # Errors
     /// Io when flushing or renaming fails; then `target` is as it was.
-    pub fn commit(mut self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
         sync_tree(&self.partial)?;
+        let target = self.target.clone();
+        self.commit_unflushed()?;
+        sync_parent(&target)
+    }
+
+    /// Puts the folder in place by one rename and leaves the flushing to the system: for folders that are thrown away by the one
+    /// who made them.
+    ///
+    /// # Errors
+    /// Io when renaming fails; then `target` is as it was.
+    pub fn commit_unflushed(mut self) -> Result<()> {
         if self.target.exists() {
             let exchanged = renameat_with(CWD, &self.partial, CWD, &self.target, RenameFlags::EXCHANGE);
             exchanged.map_err(|error| Error::io(&self.target, "replace")(error.into()))?;
@@ -87,7 +98,7 @@ impl PartialFolder {
             fs::rename(&self.partial, &self.target).map_err(Error::io(&self.target, "put in place"))?;
             self.committed = true;
         }
-        sync_parent(&self.target)
+        Ok(())
     }
 }
 

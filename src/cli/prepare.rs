@@ -44,7 +44,7 @@ impl PrepareArgs {
         let encoder = self.encoder.as_deref().map(encoder_of).transpose()?;
         let pool = pool(self.threads)?;
         let inputs: Vec<Input> = self.files.iter().map(Input::new).collect();
-        let options = PrepareOptions { encoder, learn_from: None, max_bad_rows: self.max_bad_rows };
+        let options = PrepareOptions { encoder, max_bad_rows: self.max_bad_rows, ..PrepareOptions::default() };
         let manifest = prepare_with_bar(context, &inputs, &schema, &self.output, options, Threads::of(&pool))?;
         rows::note_bad_rows(context, &manifest.bad_rows);
         if self.json {

@@ -16,7 +16,7 @@ pub(crate) fn targets_of(row: usize, time: i64) -> Targets {
 pub(crate) fn write(folder: &Path, schema: &str, rows: usize, time: impl Fn(usize) -> i64) -> Manifest {
     let schema = Schema::parse(schema, "t").unwrap();
     let encoder = EncoderBuilder::new(&schema).finish();
-    let mut writer = DatasetWriter::new(folder, &schema, &encoder);
+    let mut writer = DatasetWriter::new(folder, &schema, &encoder, false);
     let mut encoded = EncodedRows::new(&schema);
     for row in 0..rows {
         let encode = |codes: &mut [u32]| {
@@ -107,7 +107,7 @@ fn rows_that_cannot_be_encoded_leave_no_trace() {
     let schema = Schema::parse(SCHEMA, "t").unwrap();
     let encoder = EncoderBuilder::new(&schema).finish();
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = DatasetWriter::new(folder.path(), &schema, &encoder);
+    let mut writer = DatasetWriter::new(folder.path(), &schema, &encoder, false);
     let mut rows = EncodedRows::new(&schema);
     assert_eq!(rows.push(targets_of(0, 0), |_| Err("no")), Err("no"));
     let cells = [Cell::Text(b"1"), Cell::Missing, Cell::Missing, Cell::Missing, Cell::Text(b"x"), Cell::Text(b"p|q")];

@@ -41,6 +41,7 @@ pub struct DatasetWriter {
     pending: EncodedRows,
     clicks: u64,
     fingerprint: FingerprintStream,
+    flush: bool,
 }
 
 struct Part {
@@ -51,8 +52,8 @@ struct Part {
 }
 
 impl DatasetWriter {
-    /// Starts an empty set in an existing, empty folder.
-    pub fn new(folder: &Path, schema: &Schema, encoder: &Encoder) -> Self {
+    /// Starts an empty set in an existing, empty folder. With `flush`, files are on the disk before the next one is begun.
+    pub fn new(folder: &Path, schema: &Schema, encoder: &Encoder, flush: bool) -> Self {
         let mut fingerprint = Fingerprint::stream();
         fingerprint.update(encoder.fingerprint().to_string().as_bytes());
         DatasetWriter {
@@ -65,6 +66,7 @@ impl DatasetWriter {
             pending: EncodedRows::new(schema),
             clicks: 0,
             fingerprint,
+            flush,
         }
     }
 
@@ -142,13 +144,15 @@ impl DatasetWriter {
         let Part { path, writer, rows, .. } = part;
         let buffered = writer.into_inner().map_err(|error| write_error(&path, error))?;
         let file = buffered.into_inner().map_err(|error| Error::io(&path, "write")(error.into_error()))?;
-        file.sync_all().map_err(Error::io(&path, "sync"))?;
+        if self.flush {
+            file.sync_all().map_err(Error::io(&path, "sync"))?;
+        }
         let bytes = file.metadata().map_err(Error::io(&path, "read"))?.len();
         self.parts.push(PartRecord { file: part_name(self.parts.len()), rows, bytes });
         Ok(())
     }
 
-    /// Writes what is pending, the encoder and the manifest; all files are on disk when it returns.
+    /// Writes what is pending, the encoder and the manifest; with `flush`, all files are on disk when it returns.
     ///
     /// # Errors
     /// Io when something cannot be written.
@@ -180,8 +184,8 @@ impl DatasetWriter {
             learned_from,
             bad_rows,
         };
-        write_synced(&self.folder.join(ENCODER), &codec::encode(&self.encoder))?;
-        write_synced(&self.folder.join(MANIFEST), manifest.to_json().as_bytes())?;
+        write(&self.folder.join(ENCODER), &codec::encode(&self.encoder), self.flush)?;
+        write(&self.folder.join(MANIFEST), manifest.to_json().as_bytes(), self.flush)?;
         Ok(manifest)
     }
 }
@@ -211,9 +215,12 @@ fn write_error(path: &Path, error: ArrowError) -> Error {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write(path: &Path, bytes: &[u8], flush: bool) -> Result<()> {
     use std::io::Write;
     let mut file = File::create_new(path).map_err(Error::io(path, "create"))?;
     file.write_all(bytes).map_err(Error::io(path, "write"))?;
-    file.sync_all().map_err(Error::io(path, "sync"))
+    match flush {
+        true => file.sync_all().map_err(Error::io(path, "sync")),
+        false => Ok(()),
+    }
 }

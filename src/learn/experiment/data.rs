@@ -52,6 +52,7 @@ pub fn open(
         encoder,
         learn_from,
         max_bad_rows: data.max_bad_rows.unwrap_or(PrepareOptions::default().max_bad_rows),
+        scratch: false,
     };
     let schema = recipe.schema()?;
     let sets = match (&data.prepared, &schema) {

@@ -29,11 +29,13 @@ pub struct PrepareOptions {
     pub learn_from: Option<Amount>,
     /// Share of bad rows that is borne, 0 to 1.
     pub max_bad_rows: f64,
+    /// The folder is thrown away after use, so nothing waits until it is on the disk.
+    pub scratch: bool,
 }
 
 impl Default for PrepareOptions {
     fn default() -> Self {
-        PrepareOptions { encoder: None, learn_from: None, max_bad_rows: MAX_BAD_ROWS }
+        PrepareOptions { encoder: None, learn_from: None, max_bad_rows: MAX_BAD_ROWS, scratch: false }
     }
 }
 
@@ -91,7 +93,7 @@ fn prepare_in_blocks(
     };
 
     let mut bad = BadRows::new(options.max_bad_rows)?;
-    let mut writer = DatasetWriter::new(folder.path(), schema, &encoder);
+    let mut writer = DatasetWriter::new(folder.path(), schema, &encoder, !options.scratch);
     let columns = ColumnEncoder::new(&encoder);
     let make = || BlockEncoder::new(schema, &encoder, &columns);
     let mut records = Vec::new();
@@ -112,7 +114,10 @@ fn prepare_in_blocks(
     bad.finish(&names(&inputs))?;
     let manifest = writer.finish(records, options.learn_from, bad.record().clone())?;
     interrupt.check()?;
-    folder.commit()?;
+    match options.scratch {
+        true => folder.commit_unflushed()?,
+        false => folder.commit()?,
+    }
     Ok(manifest)
 }
 
