@@ -56,8 +56,12 @@ pub(crate) fn open(context: &Context, path: &Path, opening: &Opening<'_>) -> Res
     }
     let scratch = TempDir::with_prefix("pctr-").map_err(Error::io(&std::env::temp_dir(), "create a folder in"))?;
     let target = scratch.path().join("rows");
-    let options =
-        PrepareOptions { encoder: opening.encoder.cloned(), learn_from: None, max_bad_rows: opening.max_bad_rows, scratch: true };
+    let options = PrepareOptions {
+        encoder: opening.encoder.cloned(),
+        learn_from: None,
+        max_bad_rows: opening.max_bad_rows,
+        scratch: true,
+    };
     let manifest = prepare_with_bar(context, &[Input::new(path)], opening.schema, &target, options, opening.threads)?;
     note_bad_rows(context, &manifest.bad_rows);
     Ok(Rows { dataset: Dataset::open(&target)?, _scratch: Some(scratch) })
