@@ -69,9 +69,9 @@ impl Lanes for Plain {
 
     #[inline(always)]
     unsafe fn scatter(first: Self, second: Self, pairs: *mut [f32; 2], slots: &[u32; LANES]) {
-        for lane in 0..LANES {
+        for ((slot, first), second) in slots.iter().zip(first.0).zip(second.0) {
             // SAFETY: the slots are within the pairs.
-            unsafe { *pairs.add(slots[lane] as usize) = [first.0[lane], second.0[lane]] };
+            unsafe { *pairs.add(*slot as usize) = [first, second] };
         }
     }
 

@@ -169,8 +169,10 @@ unsafe fn learn<L: Lanes>(task: FtrlTask<'_>, width: usize, scratch: &mut FtrlSc
                 let root = n.sqrt();
                 let u = L::unscaled_weight(z, root, L::splat(l1), L::splat(softening));
                 sums = sums.add(u);
-                (z.store(&mut eight.z), n.store(&mut eight.n));
-                (root.store(&mut eight.root), u.store(&mut eight.u));
+                z.store(&mut eight.z);
+                n.store(&mut eight.n);
+                root.store(&mut eight.root);
+                u.store(&mut eight.u);
             }
             let bias_root = bias_n.sqrt();
             let bias_u = unscaled_weight(bias, bias_root, l1, softening);
