@@ -124,7 +124,9 @@ pub fn fit(methods: &[Method], logits: &[f32], labels: &[u8], kept_negatives: f6
     let mut points: Vec<Point> = (logits.iter().zip(labels).enumerate())
         .map(|(row, (&logit, &label))| Point { logit: f64::from(logit) + log_kept_negatives, label, fold: fold(row) })
         .collect();
-    points.sort_unstable_by(|a, b| a.logit.total_cmp(&b.logit).then(a.label.cmp(&b.label)));
+    if methods.contains(&Method::Isotonic) {
+        points.sort_unstable_by(|a, b| a.logit.total_cmp(&b.logit).then(a.label.cmp(&b.label)));
+    }
     let clicks = labels.iter().filter(|label| **label == 1).count();
     let too_few = clicks.min(labels.len() - clicks) < LEAST_OF_EACH;
     let mut losses = Vec::new();
@@ -159,7 +161,8 @@ fn pairs(points: &[Point], without: Option<u8>) -> impl Iterator<Item = (f64, u8
     points.iter().filter(move |point| Some(point.fold) != without).map(|point| (point.logit, point.label))
 }
 
-/// Mean log loss of points, in ascending order, each predicted by a map fitted on the other folds. `map` is that of all.
+/// Mean log loss of points (ascending when the map is a curve), each predicted by a map fitted on the other folds. `map`
+/// is that of all.
 fn cross_validated(map: &Map, points: &[Point]) -> Result<f64> {
     let mut loss = 0.0;
     for fold in 0..FOLDS as u8 {
