@@ -201,7 +201,17 @@ impl<'a> View<'a> {
                 Some(random)
             }
         };
-        Batches { view: self, batch_rows, random, chunks, next_chunk: 0, window: Vec::new(), at: 0, batch: Vec::new() }
+        Batches {
+            view: self,
+            batch_rows,
+            random,
+            chunks,
+            next_chunk: 0,
+            left_behind: 0..0,
+            window: Vec::new(),
+            at: 0,
+            batch: Vec::new(),
+        }
     }
 
     /// Ranges of dataset rows at `positions` of the view.
@@ -256,6 +266,8 @@ pub struct Batches<'v> {
     random: Option<Xoshiro256PlusPlus>,
     chunks: Vec<usize>,
     next_chunk: usize,
+    /// Numbers of the chunks whose windows are over and whose memory is not given back yet.
+    left_behind: Range<usize>,
     window: Vec<usize>,
     at: usize,
     batch: Vec<usize>,
@@ -264,13 +276,21 @@ pub struct Batches<'v> {
 impl Batches<'_> {
     /// Fills `batch` with the next rows; `false` after the last one.
     pub fn next(&mut self, batch: &mut BatchBuffer) -> bool {
-        match self.next_rows() {
-            true => {
-                self.view.dataset.gather(&self.batch, batch);
-                true
-            }
-            false => false,
+        let any = self.next_rows();
+        if any {
+            self.view.dataset.gather(&self.batch, batch);
         }
+        // Only now: a batch may begin in one window and end in the next.
+        let left_behind = self.left_behind.clone();
+        self.left_behind.start = left_behind.end;
+        for chunk in left_behind {
+            let mut runs = self.view.runs(self.positions(chunk));
+            if let Some(first) = runs.next() {
+                let end = runs.last().map_or(first.end, |last| last.end);
+                self.view.dataset.release(first.start..end);
+            }
+        }
+        any
     }
 
     /// Chooses the rows of the next batch.
@@ -296,14 +316,7 @@ impl Batches<'_> {
     fn next_window(&mut self) -> bool {
         self.window.clear();
         self.at = 0;
-        // What the window before was read from is not needed any more.
-        for chunk in self.next_chunk.saturating_sub(WINDOW_CHUNKS)..self.next_chunk {
-            let mut runs = self.view.runs(self.positions(chunk));
-            if let Some(first) = runs.next() {
-                let end = runs.last().map_or(first.end, |last| last.end);
-                self.view.dataset.release(first.start..end);
-            }
-        }
+        self.left_behind.end = self.next_chunk;
         let end = (self.next_chunk + WINDOW_CHUNKS).min(self.chunks.len());
         for chunk in self.next_chunk..end {
             self.window.extend(self.view.runs(self.positions(chunk)).flatten());
