@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pctr::model::base_rate::BaseRateLearner;
 use pctr::model::bundle::{Bundle, Model, ModelKind, Parts, Profile, Provenance};
 use pctr::model::calibration::{self, Method};
-use pctr::model::dcn::{DcnConfig, EnsembleLearner, RawDcn, Structure, WideRule};
+use pctr::model::dcn::{DcnConfig, EnsembleLearner, RawDcn, ScoringRule, Structure, WideRule};
 use pctr::model::features::hash::Fingerprint;
 use pctr::model::features::{Encoder, EncoderBuilder, IndexerBuilder, IndexerConfig, Mode};
 use pctr::model::ftrl::FtrlLearner;
@@ -37,8 +37,8 @@ tags = { kind = "bag", separator = "|", max_values = 3 }
 "#;
 
 /// Kinds and seeds of [`bundle`] that cover every model and both structures of the network.
-pub(crate) const MODELS: [(ModelKind, u64); 4] =
-    [(ModelKind::BaseRate, 1), (ModelKind::Ftrl, 1), (ModelKind::Dcn, 1), (ModelKind::Dcn, 2)];
+pub(crate) const MODELS: [(ModelKind, u64); 5] =
+    [(ModelKind::BaseRate, 1), (ModelKind::Ftrl, 1), (ModelKind::Dcn, 1), (ModelKind::Dcn, 2), (ModelKind::Dcn, 3)];
 
 /// Text of the cells of row `row`, in the order of the schema's columns: plain values, values that need quotes in CSV and
 /// escapes in JSON, and missing ones.
@@ -132,12 +132,13 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
     Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, metrics)
 }
 
-/// A small network: parallel with full cross layers for odd seeds; for even ones stacked, with mixtures of low rank,
-/// batch normalization and a linear part.
+/// A small network: parallel with full cross layers for odd seeds, every second of which scores in 8 bits; for even ones stacked,
+/// with mixtures of low rank, batch normalization and a linear part.
 fn network(seed: u64) -> DcnConfig {
     let raw =
         RawDcn { embedding_dim: 4, cross_layers: 2, deep: vec![24, 17], learning_rate: 0.01, ..RawDcn::default() };
     let raw = match seed.is_multiple_of(2) {
+        false if seed % 4 == 3 => RawDcn { scoring_precision: ScoringRule::Int8, ..raw },
         false => raw,
         true => RawDcn {
             structure: Structure::Stacked,
