@@ -35,7 +35,7 @@ pub fn separators(text: &[u8], delimiter: u8, found: &mut Separators) {
         let bits = std::is_x86_feature_detected!("bmi1") && std::is_x86_feature_detected!("popcnt");
         match isa() {
             // SAFETY: `isa` returns only sets that this processor has; the bit instructions were asked for.
-            Isa::Avx512 if bits => return unsafe { x86::avx512(text, delimiter, found) },
+            Isa::Avx512 | Isa::Avx512Bf16 if bits => return unsafe { x86::avx512(text, delimiter, found) },
             // SAFETY: as above.
             Isa::Avx2 if bits => return unsafe { x86::avx2(text, delimiter, found) },
             _ => {}

@@ -232,10 +232,10 @@ fn product(
                 let b = &b[columns.start / UNIT * unit_step..];
                 for panel in &scratch.panels {
                     let a = &scratch.a.values()[panel.start * slots..];
-                    let factors = Factors { layout, a, b, unit_step, slots };
+                    let factors = Factors { layout, a, b, unit_step, slots, start };
                     let rows = first_row + panel.start..first_row + panel.end;
                     let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
-                    panel_product(isa, &mut c, rows, columns.clone(), &factors, start, finish, &mut ahead);
+                    panel_product(isa, &mut c, rows, columns.clone(), &factors, finish, &mut ahead);
                 }
             }
         }
@@ -253,6 +253,7 @@ struct Factors<'a> {
     unit_step: usize,
     /// Slots of a lane.
     slots: usize,
+    start: Start,
 }
 
 /// The rows of A that will be packed next. Each tile asks for one of them, so that packing finds them in the second cache.
@@ -286,11 +287,10 @@ fn panel_product(
     rows: Range<usize>,
     columns: Range<usize>,
     factors: &Factors<'_>,
-    start: Start,
     mut finish: Option<&mut Finish<'_>>,
     ahead: &mut Ahead<'_>,
 ) {
-    let &Factors { layout, a, b, unit_step, slots } = factors;
+    let &Factors { layout, a, b, unit_step, slots, start } = factors;
     let c_stride = c.row_stride();
     let mut first = columns.start;
     while first < columns.end {

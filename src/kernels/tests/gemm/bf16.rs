@@ -71,3 +71,36 @@ fn factors_are_rounded_to_the_nearest_and_ties_to_even() {
         }
     });
 }
+
+/// The instruction reads denormal numbers as 0 and writes 0 in their place; elsewhere they count as what they are.
+#[test]
+fn denormal_numbers_count_as_themselves_or_as_zero() {
+    on_every_isa(|| {
+        for denormal in [f32::MIN_POSITIVE / 2.0, -f32::MIN_POSITIVE / 64.0] {
+            let got = rounded(denormal);
+            assert!(got == denormal || got == 0.0, "{got:e}");
+        }
+        assert_eq!(rounded(f32::MIN_POSITIVE), f32::MIN_POSITIVE);
+    });
+}
+
+#[test]
+fn not_a_number_and_infinity_reach_their_row_and_column_only() {
+    on_every_isa(|| {
+        let (rows, depth, columns) = (15, 31, 33);
+        let (mut a, mut b) = (vec![1.0; rows * depth], vec![1.0; depth * columns]);
+        a[3 * depth + 30] = f32::from_bits(0x7f80_0001);
+        b[7 * columns + 32] = f32::NEG_INFINITY;
+        let mut c = vec![0.0; rows * columns];
+        let (a, b) = (Matrix::new(&a, rows, depth), Matrix::new(&b, depth, columns));
+        let out = MatrixMut::new(&mut c, rows, columns);
+        gemm(out, a, b, false, Precision::Bf16, Finish::None, &mut GemmScratch::new());
+        for (at, value) in c.iter().enumerate() {
+            match (at / columns == 3, at % columns == 32) {
+                (true, _) => assert!(value.is_nan()),
+                (false, true) => assert_eq!(*value, f32::NEG_INFINITY),
+                (false, false) => assert_eq!(*value, depth as f32),
+            }
+        }
+    });
+}

@@ -9,8 +9,8 @@ use super::super::reference;
 use super::super::{Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision, gemm, gemm_packed};
 use super::{bits, numbers, on_every_isa};
 
-/// Rows, K, columns. Around tiles of 4, 6 and 14 rows, units of 16, blocks of 320 and 112.
-const SHAPES: [(usize, usize, usize); 22] = [
+/// Rows, K, columns. Around tiles of 4, 6 and 14 rows, units of 16, blocks of 112 rows and of 320, 640 and 1,280 steps of k.
+const SHAPES: [(usize, usize, usize); 24] = [
     (0, 3, 3),
     (3, 0, 3),
     (3, 3, 0),
@@ -33,6 +33,8 @@ const SHAPES: [(usize, usize, usize); 22] = [
     (3, 321, 129),
     (9, 641, 337),
     (100, 330, 30),
+    (2, 1_281, 17),
+    (5, 1_283, 330),
 ];
 
 /// What a product is called with: the values, and how they are stored.
