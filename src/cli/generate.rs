@@ -13,7 +13,8 @@ use crate::learn::generate::{Shape, Summary, generate};
 /// Write an ad log with known true click probabilities.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// demo: an auction log (comma-separated, header, CTR about 3 %); criteo: the 40 columns of the Criteo logs.
+    /// demo: an auction log (comma-separated, header, CTR about 3 %); demo-priced: the same rows with a market price
+    /// behind each; criteo: the 40 columns of the Criteo logs.
     #[arg(long)]
     shape: Shape,
     /// Rows to write.

@@ -13,6 +13,7 @@ pub(crate) fn bar(context: &Context, what: &str, unit: Unit, total: Option<u64>)
     let (position, speed) = match unit {
         Unit::Rows => ("{human_pos}/{human_len} rows", "{per_sec}"),
         Unit::Bytes => ("{bytes}/{total_bytes}", "{bytes_per_sec}"),
+        Unit::Pieces => ("{human_pos}/{human_len}", ""),
     };
     let template = match total {
         Some(_) => format!("{{prefix:<12}} {{bar:30}} {position} {speed} {{eta}} {{msg}}"),
@@ -31,4 +32,6 @@ pub(crate) enum Unit {
     Rows,
     /// Bytes of a file.
     Bytes,
+    /// Pieces of work.
+    Pieces,
 }

@@ -21,6 +21,7 @@ pub(super) enum Stream {
     Ad = 6,
     Auction = 7,
     AuctionPilot = 8,
+    Price = 9,
 }
 
 /// Random draws of one stream.

@@ -35,13 +35,15 @@ use truth::{Outcome, Tally};
 pub enum Shape {
     /// An auction log as `data/schemas/demo.toml` describes it: comma-separated, with a header, CTR about 3 %.
     Demo,
+    /// The same rows, with the price of each impression behind them, as `data/schemas/demo.prices.toml` describes it.
+    DemoPriced,
     /// The 40 columns of the Criteo display advertising logs: tab-separated, no header, CTR about 25 %.
     Criteo,
 }
 
 impl Shape {
     /// Every shape, as the command line names it.
-    pub const NAMES: [&'static str; 2] = ["demo", "criteo"];
+    pub const NAMES: [&'static str; 3] = ["demo", "demo-priced", "criteo"];
 }
 
 impl FromStr for Shape {
@@ -50,11 +52,12 @@ impl FromStr for Shape {
     fn from_str(word: &str) -> Result<Self> {
         match word {
             "demo" => Ok(Shape::Demo),
+            "demo-priced" => Ok(Shape::DemoPriced),
             "criteo" => Ok(Shape::Criteo),
             _ => Err(Error::config(
                 "generate",
                 "shape",
-                format!("expected demo or criteo, got {word:?}{}", nearest(word, Shape::NAMES)),
+                format!("expected demo, demo-priced or criteo, got {word:?}{}", nearest(word, Shape::NAMES)),
             )),
         }
     }
@@ -64,6 +67,7 @@ impl std::fmt::Display for Shape {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.pad(match self {
             Shape::Demo => "demo",
+            Shape::DemoPriced => "demo-priced",
             Shape::Criteo => "criteo",
         })
     }
@@ -147,14 +151,15 @@ enum Source {
 impl Source {
     fn new(shape: Shape, seed: u64) -> Self {
         match shape {
-            Shape::Demo => Source::Demo(Box::new(demo::Demo::new(seed))),
+            Shape::Demo => Source::Demo(Box::new(demo::Demo::new(seed, false))),
+            Shape::DemoPriced => Source::Demo(Box::new(demo::Demo::new(seed, true))),
             Shape::Criteo => Source::Criteo(Box::new(criteo::Criteo::new(seed))),
         }
     }
 
     fn header(&self, text: &mut Text) {
         match self {
-            Source::Demo(_) => text.bytes(demo::HEADER.as_bytes()),
+            Source::Demo(demo) => demo.header(text),
             Source::Criteo(_) => (),
         }
     }

@@ -304,3 +304,27 @@ fn committed_samples_are_what_the_generator_writes() {
     assert!(format!("p\n{truth}") == include_str!("../../../data/tiny/demo.truth.csv"), "data/tiny/demo.truth.csv");
     assert!(log(Shape::Criteo, 400, 1).text == include_str!("../../../data/tiny/criteo.tsv"), "data/tiny/criteo.tsv");
 }
+
+#[test]
+fn prices_stand_behind_rows_that_are_the_same_without_them() {
+    let (plain, priced) = (log(Shape::Demo, 20_000, 5), log(Shape::DemoPriced, 20_000, 5));
+    assert_eq!((plain.truth, plain.summary), (priced.truth.clone(), priced.summary));
+    assert!(log(Shape::DemoPriced, 5_000, 5).text.len() < priced.text.len());
+    assert!(priced.text.starts_with(&log(Shape::DemoPriced, 5_000, 5).text));
+    let mut prices = Vec::new();
+    for (plain, priced) in plain.text.lines().zip(priced.text.lines()).skip(1) {
+        let (row, price) = priced.rsplit_once(',').unwrap();
+        assert_eq!(row, plain);
+        let floor: f64 = row.rsplit_once(',').unwrap().1.parse().unwrap();
+        let price: f64 = price.parse().unwrap();
+        assert!(price >= floor && price <= 100.0, "{price} {floor}");
+        prices.push(price);
+    }
+    assert!(priced.text.lines().next().unwrap().ends_with(",bid_floor,market_price"));
+    // Others know something of what a click is worth: where clicks are likely, prices are higher.
+    let mut rows: Vec<(f64, f64)> = priced.truth.into_iter().zip(prices).collect();
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mean = |rows: &[(f64, f64)]| rows.iter().map(|row| row.1).sum::<f64>() / rows.len() as f64;
+    let (low, high) = (mean(&rows[..2_000]), mean(&rows[18_000..]));
+    assert!(1.5 * low < high && high < 6.0 * low, "{low} {high}");
+}

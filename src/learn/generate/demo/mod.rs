@@ -5,9 +5,13 @@
 //!             ▲                                                                                   │
 //!             └───────────── counters of user and ad: impressions at once, clicks after their delay ┘
 //! ```
+//!
+//! A priced log says behind each row what the best other bid was. Prices have a stream of their own, so that everything
+//! before them is the same with and without.
 
 use super::Block;
-use super::draw::{Stream, scramble};
+use super::arithmetic::{exp, ln};
+use super::draw::{Draw, Stream, scramble};
 use super::text::Text;
 use super::truth::{Outcome, Scale};
 
@@ -20,9 +24,9 @@ pub(super) use world::TAGS;
 use world::{BROWSERS, CONNECTIONS, DEVICES, PLACES, SITES, SIZES, World};
 
 /// The first line: the columns of `data/schemas/demo.toml`.
-pub(super) const HEADER: &str = "request_id,timestamp,click,click_delay,user_id,device,os,browser,region,connection,\
+const HEADER: &str = "request_id,timestamp,click,click_delay,user_id,device,os,browser,region,connection,\
     interests,site,app,publisher,position,size,ad,campaign,advertiser,hour,weekday,user_impressions,user_clicks,\
-    ad_impressions,ad_clicks,bid_floor\n";
+    ad_impressions,ad_clicks,bid_floor";
 
 const CTR: f64 = 0.03;
 const LOGIT_DEVIATION: f64 = 1.2;
@@ -34,17 +38,25 @@ pub(super) struct Demo {
     world: World,
     auction: Auction,
     scale: Scale,
+    /// Draws the prices of a priced log.
+    prices: Option<Draw>,
 }
 
 impl Demo {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, priced: bool) -> Self {
         let world = World::new(seed);
         // Nobody clicks in the pilot; counters grow as if all came for the first time.
         let mut pilot = Auction::new(&world, Stream::AuctionPilot);
         let logits: Vec<f32> = (0..PILOT_ROWS).map(|_| taste::logit(&world, &pilot.next_impression(&world))).collect();
         let scale = Scale::fit(&logits, LOGIT_DEVIATION, CTR);
         let auction = Auction::new(&world, Stream::Auction);
-        Demo { world, auction, scale }
+        Demo { world, auction, scale, prices: priced.then(|| Draw::new(seed, Stream::Price, 0)) }
+    }
+
+    /// Writes the first line.
+    pub(super) fn header(&self, text: &mut Text) {
+        text.bytes(HEADER.as_bytes());
+        text.bytes(if self.prices.is_some() { b",market_price\n" } else { b"\n" });
     }
 
     /// Appends the next `rows` rows to `block`.
@@ -54,12 +66,17 @@ impl Demo {
             let outcome = Outcome::draw(self.scale.logit(taste::logit(&self.world, &impression)), impression.chance);
             let delay = outcome.click.then(|| self.auction.click(&impression));
             write(&self.world, &impression, delay, &mut block.text);
+            if let Some(prices) = &mut self.prices {
+                block.text.byte(b',');
+                block.text.hundredths(u64::from(market_price(&impression, &outcome, prices)));
+            }
+            block.text.byte(b'\n');
             block.outcomes.push(outcome);
         }
     }
 }
 
-/// Appends one line; `delay` is the seconds to the click, if there was one.
+/// Appends one line without its end; `delay` is the seconds to the click, if there was one.
 fn write(world: &World, impression: &Impression, delay: Option<u32>, text: &mut Text) {
     let request = &impression.request;
     let user = &request.user;
@@ -132,5 +149,12 @@ fn write(world: &World, impression: &Impression, delay: Option<u32>, text: &mut 
     }
     text.byte(b',');
     text.hundredths(u64::from(impression.bid_floor));
-    text.byte(b'\n');
+}
+
+/// Cents for a thousand impressions that a bid must reach: the best bid of others, who know something of what a click is
+/// worth here, or the floor.
+fn market_price(impression: &Impression, outcome: &Outcome, draw: &mut Draw) -> u32 {
+    let known = ln(f64::from(outcome.billionths) / (1e9 * CTR));
+    let others = 100.0 * exp(0.7 + 0.5 * known + 0.6 * f64::from(draw.normal()));
+    (others as u32).max(impression.bid_floor).min(10_000)
 }
