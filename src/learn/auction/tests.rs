@@ -177,7 +177,7 @@ fn judged(market: &Market, bidders: &[(&str, Vec<f64>)], budget: Option<f64>, th
             last = (done, of);
         }
     };
-    let judged = judge(market, bidders, &task, Threads::of(&pool), &mut progress, &Interrupt::default())
+    let judged = judge::judge(market, bidders, &task, Threads::of(&pool), &mut progress, &Interrupt::default())
         .expect("not interrupted");
     assert_eq!(last.0, last.1, "all work was told of");
     AuctionReport {
