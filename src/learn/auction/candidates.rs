@@ -53,7 +53,9 @@ impl Candidate {
             _ => (None, given),
         };
         let path = Path::new(path);
-        let named = || path.file_stem().map_or_else(|| given.to_owned(), |stem| stem.to_string_lossy().into_owned());
+        // The dots of a folder's name are no extension.
+        let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+        let named = || last.map_or_else(|| given.to_owned(), |last| last.to_string_lossy().into_owned());
         Ok(Candidate { name: name.unwrap_or_else(named), source: Source::open(path)? })
     }
 
