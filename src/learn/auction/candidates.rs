@@ -68,7 +68,7 @@ impl Candidate {
         input: &Input,
         log: &PricedLog,
         threads: Threads<'_>,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut (dyn FnMut(Progress) + Send),
         interrupt: &Interrupt,
     ) -> Result<Vec<f64>> {
         match &self.source {

@@ -137,7 +137,7 @@ impl Task<'_> {
         &self,
         bad: &mut BadRows,
         threads: Threads<'_>,
-        progress: &mut dyn FnMut(Stage<'_>),
+        progress: &mut (dyn FnMut(Stage<'_>) + Send),
         interrupt: &Interrupt,
     ) -> Result<AuctionReport> {
         self.check()?;

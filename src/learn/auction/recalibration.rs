@@ -22,18 +22,16 @@ pub fn cross_fitted(market: &Market, probabilities: &[f64]) -> Option<Vec<f64>> 
             Some((log_odds(probabilities[row]), u8::from(clicked), fold_of(row) as u8))
         })
         .collect();
-    // Sorted once, so that the five fits find their points in order.
+    // Sorted once for all fits.
     points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let curves: Vec<Isotonic> = (0..folds)
         .map(|fold| {
-            let others: Vec<(f64, u8)> = points
-                .iter()
-                .filter(|(_, _, of)| usize::from(*of) != fold)
-                .map(|(log_odds, label, _)| (*log_odds, *label))
-                .collect();
-            let clicks = others.iter().filter(|(_, label)| *label == 1).count();
-            let enough = clicks.min(others.len() - clicks) >= LEAST_OF_EACH;
-            enough.then(|| Isotonic::fit(&others))
+            let others =
+                || points.iter().filter(move |point| usize::from(point.2) != fold).map(|point| (point.0, point.1));
+            let (rows, clicks) =
+                others().fold((0, 0), |(rows, clicks), (_, label)| (rows + 1, clicks + usize::from(label)));
+            let enough = clicks.min(rows - clicks) >= LEAST_OF_EACH;
+            enough.then(|| Isotonic::fit(others()))
         })
         .collect::<Option<Vec<_>>>()?;
     let calibrated = |row: usize| curves[fold_of(row)].probability(log_odds(probabilities[row]));

@@ -31,7 +31,7 @@ impl Log {
 
     fn labels(&self, shape: Shape) -> Vec<u8> {
         match shape {
-            Shape::Demo => self.rows(',').skip(1).map(|row| row[CLICK].parse().unwrap()).collect(),
+            Shape::Demo | Shape::DemoPriced => self.rows(',').skip(1).map(|row| row[CLICK].parse().unwrap()).collect(),
             Shape::Criteo => self.rows('\t').map(|row| row[0].parse().unwrap()).collect(),
         }
     }
