@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::experiment::summary;
-use super::{Context, print};
+use super::{Context, pool, print};
 use crate::error::{Error, Result};
 use crate::learn::experiment::compare;
 use crate::learn::report;
+use crate::model::Threads;
 
 /// Compare finished runs on the same rows and write a report.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,8 @@ pub(crate) struct CompareArgs {
 
 impl CompareArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let comparison = compare(&self.runs, &context.interrupt)?;
+        let pool = pool(0)?;
+        let comparison = compare(&self.runs, Threads::of(&pool), &context.interrupt)?;
         let files = report::write(&comparison, &self.out)?;
         if self.json {
             let text = serde_json::to_string_pretty(&comparison).map_err(|error| Error::Bug(error.to_string()))?;

@@ -37,7 +37,8 @@ pub fn entropy(ctr: f64) -> f64 {
     if 0.0 < ctr && ctr < 1.0 { -(ctr * ctr.ln() + (1.0 - ctr) * (-ctr).ln_1p()) } else { 0.0 }
 }
 
-fn row_log_loss(row: Prediction) -> f64 {
+/// Log loss of one row in nats, unweighted.
+pub(super) fn row_log_loss(row: Prediction) -> f64 {
     let p = row.probability.clamp(CLIP, 1.0 - CLIP);
     // ln_1p keeps the digits of a small p, and most clicks are rare.
     if row.click { -p.ln() } else { -(-p).ln_1p() }

@@ -7,8 +7,11 @@
 //!                                                │            └─▶ calibration  reliability table, ECE
 //!                                                ├─▶ calibration  PCOC
 //!                                                └─▶ grouped      grouped AUC, NDCG@k by request or user
-//! losses of A, losses of B ─▶ bootstrap ─▶ interval of the difference
-//! any stream of numbers    ─▶ histogram ─▶ quantiles
+//! runs of models ─▶ resampled ─▶ bootstrap ─▶ differences   intervals of all pairs that hold together
+//!                └▶ delong                                   AUCs and their covariance
+//! seeds × folds  ─▶ variance                                 components
+//! slices of rows ─▶ slices ─▶ shrinkage                      metrics and differences by slice
+//! any stream of numbers ─▶ histogram ─▶ quantiles, stability (PSI)
 //! ```
 //!
 //! [`evaluate`] gathers all of it for one prediction set; the parts are public for everything else. Rows are sorted once
@@ -17,12 +20,20 @@
 
 pub mod bootstrap;
 pub mod calibration;
+pub mod delong;
+pub mod differences;
+pub mod distributions;
 pub mod grouped;
 pub mod histogram;
 pub mod losses;
 mod predictions;
 pub mod ranking;
+pub mod resampled;
+pub mod shrinkage;
+pub mod slices;
+pub mod stability;
 pub mod thresholds;
+pub mod variance;
 
 use serde::{Deserialize, Serialize};
 

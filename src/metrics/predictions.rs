@@ -52,6 +52,11 @@ impl<'a> Predictions<'a> {
         self.labels.is_empty()
     }
 
+    /// Whether weights were given.
+    pub fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+
     /// Row `row`.
     ///
     /// # Panics

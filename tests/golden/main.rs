@@ -2,4 +2,5 @@
 //!
 //! Each `*.json` here was written by the script `make_*.py` beside it, whose header pins the versions.
 
+mod delong;
 mod metrics;

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::losses;
+use crate::metrics::resampled::Metric;
 use crate::model::calibration::Method;
 
 /// How probabilities are calibrated.
@@ -33,13 +35,16 @@ pub struct Limits {
     pub model_mb: Option<f64>,
     /// Farthest that PCOC on the test rows may be from 1.
     pub pcoc_within: Option<f64>,
+    /// Farthest that PCOC in any band of scores (20 of equal mass) may be from 1, beyond what chance explains: the limit is
+    /// broken where an interval that holds for all bands together leaves out all that is allowed.
+    pub band_pcoc_within: Option<f64>,
 }
 
 /// How intervals are made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BootstrapConfig {
-    /// Resamples, at least 100.
+    /// Resamples, 100 to 20,000.
     pub rounds: usize,
     /// Coverage of intervals, 0.5 to 0.999.
     pub confidence: f64,
@@ -66,7 +71,10 @@ impl BootstrapConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerdictConfig {
-    /// Smallest difference that matters, as a share of the entropy of the base rate (a difference in normalized entropy).
+    /// What orders the models and decides: `log_loss`, `normalized_entropy` or `auc`.
+    pub metric: Metric,
+    /// Smallest difference that matters: in AUC where that decides, else a difference in normalized entropy (of log loss as a
+    /// share of the entropy of the base rate).
     pub margin: f64,
     /// Who wins among models that cannot be told apart.
     pub tie: Tie,
@@ -74,7 +82,17 @@ pub struct VerdictConfig {
 
 impl Default for VerdictConfig {
     fn default() -> Self {
-        VerdictConfig { margin: 0.001, tie: Tie::Fastest }
+        VerdictConfig { metric: Metric::LogLoss, margin: 0.001, tie: Tie::Fastest }
+    }
+}
+
+impl VerdictConfig {
+    /// The margin in the unit of the metric, on test rows of this click-through rate.
+    pub fn margin_on(&self, ctr: f64) -> f64 {
+        match self.metric {
+            Metric::LogLoss => self.margin * losses::entropy(ctr),
+            Metric::NormalizedEntropy | Metric::Auc | Metric::Pcoc => self.margin,
+        }
     }
 }
 
@@ -95,6 +113,7 @@ pub(super) fn check(limits: &Limits, bootstrap: &BootstrapConfig, verdict: &Verd
         ("limits.p99_micros_100", limits.p99_micros_100),
         ("limits.model_mb", limits.model_mb),
         ("limits.pcoc_within", limits.pcoc_within),
+        ("limits.band_pcoc_within", limits.band_pcoc_within),
     ];
     for (key, limit) in limits {
         if limit.is_some_and(|limit| !(limit > 0.0 && limit.is_finite())) {
@@ -103,12 +122,16 @@ pub(super) fn check(limits: &Limits, bootstrap: &BootstrapConfig, verdict: &Verd
     }
     let wrong = |key: &str, message: String| Err(Error::config(place, key, message));
     match (bootstrap, verdict) {
-        (BootstrapConfig { rounds: rounds @ (..100 | 1_000_001..), .. }, _) => {
-            wrong("bootstrap.rounds", format!("expected 100 to 1000000, got {rounds}"))
+        (BootstrapConfig { rounds: rounds @ (..100 | 20_001..), .. }, _) => {
+            wrong("bootstrap.rounds", format!("expected 100 to 20000, got {rounds}"))
         }
         (BootstrapConfig { confidence, .. }, _) if !(0.5..=0.999).contains(confidence) => {
             wrong("bootstrap.confidence", format!("expected 0.5 to 0.999, got {confidence}"))
         }
+        (_, VerdictConfig { metric: Metric::Pcoc, .. }) => wrong(
+            "verdict.metric",
+            "expected log_loss, normalized_entropy or auc, got pcoc: it is a limit, no order".into(),
+        ),
         (_, VerdictConfig { margin, .. }) if !(0.0..=1.0).contains(margin) => {
             wrong("verdict.margin", format!("expected 0 to 1, got {margin}"))
         }

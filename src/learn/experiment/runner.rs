@@ -166,7 +166,7 @@ pub fn run(
     write_experiment(recipe, options, Some(folders))?;
     on_event(Event::Comparing);
     interrupt.check()?;
-    compare::compare(std::slice::from_ref(&options.out), interrupt)
+    compare::compare(std::slice::from_ref(&options.out), threads, interrupt)
 }
 
 /// Checks what can be checked before any row is read.

@@ -128,7 +128,7 @@ fn an_experiment_from_log_to_verdict() {
     assert!(!record.training.curve.is_empty() && record.wall_seconds > 0.0);
 
     // The same numbers from the folder alone.
-    let again = compare(&[folder.path().join("out")], &Interrupt::default()).unwrap();
+    let again = compare(&[folder.path().join("out")], Threads::one(), &Interrupt::default()).unwrap();
     assert_eq!(again, comparison);
 }
 
@@ -173,7 +173,7 @@ fn an_interrupted_experiment_leaves_whole_runs_only() {
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert_eq!(names(&folder.path().join("out/runs")), ["base-1", "base-2"]);
 
-    let partial = compare(&[folder.path().join("out")], &Interrupt::default()).unwrap();
+    let partial = compare(&[folder.path().join("out")], Threads::one(), &Interrupt::default()).unwrap();
     assert!(partial.notes[0].contains("was not finished"), "{:?}", partial.notes);
     let (_, finished) = experiment(folder.path(), &[], false).unwrap();
     assert_eq!((finished.len(), finished.values().filter(|kept| **kept).count()), (6, 2));

@@ -96,11 +96,12 @@ fn leaderboard(comparison: &Comparison) -> Section {
     let chart = Chart {
         title: "Distance from the best model",
         caption: format!(
-            "Difference in test log loss with {:.0} % intervals. An interval that crosses the line at 0 is no proven \
+            "Difference in test {} with {:.0} % intervals. An interval that crosses the line at 0 is no proven \
              difference. Arrows: far beyond the axis.",
+            comparison.rules.metric.name(),
             comparison.bootstrap.confidence * 100.0
         ),
-        svg: charts::differences(&comparison.models),
+        svg: charts::differences(&comparison.models, comparison.rules.metric),
         legend: Vec::new(),
     };
     text.push(seeds.into());
@@ -173,17 +174,27 @@ fn pictures(comparison: &Comparison) -> Section {
 }
 
 fn pairs(comparison: &Comparison) -> Section {
+    let reach = match comparison.critical {
+        Some(critical) => {
+            format!("they reach {critical:.2} standard errors where those of one pair would reach 1.96 at 95 %")
+        }
+        None => "there are too few rows for them".into(),
+    };
     let text = vec![
         format!(
-            "Differences of test log loss in nats with {:.0} % intervals from a paired block bootstrap over test rows ({} \
-             resamples; {}). Losses are averaged over seeds row by row before rows are resampled, and each interval is then \
-             widened by the noise of the seeds. Differences below {:.5} nats are taken not to matter (the recipe's margin).",
+            "Differences of the means over seeds, with {:.0} % intervals from a paired block bootstrap over test rows ({} \
+             resamples; {}). An interval covers the choice of test rows and, where a model has several seeds, the variance of its \
+             mean over seeds that test rows do not explain. Differences of {} below {:.5} are taken not to matter (the recipe's \
+             margin).",
             comparison.bootstrap.confidence * 100.0,
             thousands(comparison.bootstrap.rounds as u64),
             comparison.blocks,
+            comparison.rules.metric.name(),
             comparison.margin
         ),
-        "Intervals are for one pair at a time; with many models, some will leave zero out by luck.".into(),
+        format!(
+            "The intervals of one metric hold together for all pairs of models (largest studentized error): {reach}."
+        ),
     ];
     Section { title: "Differences", text, charts: Vec::new(), tables: tables::pairs(comparison), verbatim: None }
 }

@@ -3,8 +3,9 @@
 use super::content::Table;
 use crate::learn::experiment::Comparison;
 use crate::learn::experiment::compare::summary::{ModelSummary, Spread};
-use crate::learn::experiment::compare::verdict::{Pair, Verdict, thousands};
+use crate::learn::experiment::compare::verdict::{Pair, Verdict, needs, thousands};
 use crate::learn::experiment::record::{DataRecord, PartRecord, RunRecord};
+use crate::metrics::resampled::Metric;
 
 type Cell<T> = Box<dyn Fn(&T) -> String>;
 
@@ -87,21 +88,43 @@ pub(super) fn leaderboard(comparison: &Comparison) -> Table {
 pub(super) fn pairs(comparison: &Comparison) -> Vec<Table> {
     let best = comparison.models.first().map(|model| model.name.clone()).unwrap_or_default();
     let line = |model: &ModelSummary, pair: &Pair| {
-        let sign = if pair.better == model.name { -1.0 } else { 1.0 };
+        // How far behind, or for AUC ahead of, the other model.
+        let behind = if pair.better == model.name { -1.0 } else { 1.0 };
+        let sign = if pair.metric.more_is_better() { -behind } else { behind };
         let (a, b) = (sign * pair.difference.low, sign * pair.difference.high);
         let verdict = match pair.verdict {
             Verdict::Better => format!("{} is better", pair.better),
             Verdict::NotDistinguishable => "not distinguishable".to_owned(),
-            Verdict::NeedsRows { more_rows } => format!("needs about {} more test rows", thousands(more_rows)),
+            Verdict::NeedsMore { more_rows, more_seeds } => format!("needs about {}", needs(more_rows, more_seeds)),
         };
         let interval = format!("[{}, {}]", signed(a.min(b)), signed(a.max(b)));
-        vec![model.name.clone(), signed(sign * pair.difference.estimate), interval, verdict]
+        let chance = chance(pair.p_value);
+        let errors = format!(
+            "{:.5} / {}",
+            pair.rows_error,
+            match pair.one_seed.is_empty() {
+                true => format!("{:.5}", pair.seeds_error),
+                false => "not known".into(),
+            }
+        );
+        vec![model.name.clone(), signed(sign * pair.difference.estimate), interval, chance, errors, verdict]
+    };
+    let better = match comparison.rules.metric.more_is_better() {
+        true => "above 0 the model is better",
+        false => "below 0 the model is better",
     };
     let of = |other: &str, pair: fn(&ModelSummary) -> Option<&Pair>| Table {
-        caption: format!("Log loss minus that of {other}, nats"),
-        columns: [("Model", ""), ("Difference", "below 0 the model is better"), ("Interval", ""), ("Verdict", "")]
-            .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
-            .to_vec(),
+        caption: format!("{} minus that of {other}", metric_title(comparison.rules.metric)),
+        columns: [
+            ("Model", ""),
+            ("Difference", better),
+            ("Interval", "holds together with those of all pairs"),
+            ("p", "chance of an error as large in any pair of equal models"),
+            ("Error from rows / seeds", "standard errors of the difference"),
+            ("Verdict", ""),
+        ]
+        .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
+        .to_vec(),
         rows: comparison.models.iter().filter_map(|model| pair(model).map(|pair| line(model, pair))).collect(),
         marked: None,
     };
@@ -111,8 +134,57 @@ pub(super) fn pairs(comparison: &Comparison) -> Vec<Table> {
     if let Some(base) = base_name.filter(|base| **base != best) {
         tables.push(of(base, |model| model.versus_base.as_ref()));
     }
+    tables.push(metric_differences(comparison, &best));
     tables.retain(|table| !table.rows.is_empty());
     tables
+}
+
+/// Every metric of every model minus that of the best.
+fn metric_differences(comparison: &Comparison, best: &str) -> Table {
+    let columns = [
+        ("Model", ""),
+        ("Metric", ""),
+        ("Difference", ""),
+        ("Interval", "holds together with those of all pairs"),
+        ("p", "chance of an error as large in any pair of equal models"),
+        ("DeLong", "the difference of AUCs ± its standard error, rows taken as independent, seeds as given"),
+    ];
+    let rows = comparison.models.iter().flat_map(|model| {
+        model.metrics_minus_best.iter().filter(|difference| difference.metric != comparison.rules.metric).map(
+            |difference| {
+                let delong = difference
+                    .delong
+                    .map(|delong| format!("{} ± {:.5}", signed(delong.estimate), delong.standard_error));
+                vec![
+                    model.name.clone(),
+                    metric_title(difference.metric).into(),
+                    signed(difference.estimate),
+                    format!("[{}, {}]", signed(difference.low), signed(difference.high)),
+                    chance(difference.p_value),
+                    delong.unwrap_or_default(),
+                ]
+            },
+        )
+    });
+    Table {
+        caption: format!("Other metrics minus those of {best}"),
+        rows: rows.collect(),
+        columns: columns.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())).to_vec(),
+        marked: None,
+    }
+}
+
+fn metric_title(metric: Metric) -> &'static str {
+    match metric {
+        Metric::LogLoss => "Log loss in nats",
+        Metric::NormalizedEntropy => "Normalized entropy",
+        Metric::Auc | Metric::Pcoc => metric.name(),
+    }
+}
+
+/// A p-value; a bootstrap does not know smaller ones.
+fn chance(p_value: f64) -> String {
+    if p_value < 0.001 { "< 0.001".into() } else { format!("{p_value:.3}") }
 }
 
 pub(super) fn cost(comparison: &Comparison) -> Table {

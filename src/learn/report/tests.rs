@@ -101,7 +101,8 @@ fn markdown_and_csv_say_the_same() {
 #[test]
 fn the_same_records_give_the_same_report() {
     let (folder, comparison) = comparison();
-    let again = crate::learn::experiment::compare(&[folder.path().join("out")], &Interrupt::default()).unwrap();
+    let again =
+        crate::learn::experiment::compare(&[folder.path().join("out")], Threads::one(), &Interrupt::default()).unwrap();
     assert_eq!(html(&again).unwrap(), html(&comparison).unwrap());
     assert_eq!(markdown(&again), markdown(&comparison));
 }

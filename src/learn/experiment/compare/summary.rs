@@ -7,6 +7,11 @@ use super::verdict::Pair;
 use crate::learn::experiment::kind::Kind;
 use crate::learn::experiment::record::RunRecord;
 use crate::learn::experiment::rules::Limits;
+use crate::metrics::calibration::ReliabilityBin;
+use crate::metrics::delong::AucDifference;
+use crate::metrics::distributions::normal_quantile;
+use crate::metrics::resampled::Metric;
+use crate::model::bundle::ModelKind;
 
 /// One number over seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,13 +75,32 @@ pub struct ModelSummary {
     pub broken_limits: Vec<String>,
     /// What a reader must know.
     pub notes: Vec<String>,
-    /// Against the model with the least log loss; `None` for that one itself, or with too few rows.
+    /// Against the model that leads; `None` for that one itself, or with too few rows.
     pub versus_best: Option<Pair>,
     /// Against the base rate; `None` for the base rate itself, or without one.
     pub versus_base: Option<Pair>,
+    /// Each metric minus that of the model that leads; empty for that one itself, or with too few rows.
+    pub metrics_minus_best: Vec<MetricDifference>,
     /// Its runs.
     #[serde(skip)]
     pub runs: Vec<LoadedRun>,
+}
+
+/// One metric of one model minus that of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricDifference {
+    /// Which metric.
+    pub metric: Metric,
+    /// The difference on the test rows.
+    pub estimate: f64,
+    /// Lower end of its interval, which holds together with those of all pairs of models.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Adjusted for all pairs of models.
+    pub p_value: f64,
+    /// The difference of AUCs by DeLong's method: for one pair, rows taken as independent, seeds as given.
+    pub delong: Option<AucDifference>,
 }
 
 /// A grid that was tried.
@@ -102,11 +126,6 @@ impl Spread {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let sd = (values.len() > 1).then(|| (squares / (rows - 1.0)).sqrt());
         Spread { mean, sd, values }
-    }
-
-    /// Squared standard error of the mean; 0 with one seed, where it is not known.
-    pub fn squared_error(&self) -> f64 {
-        self.sd.map_or(0.0, |sd| sd * sd / self.values.len() as f64)
     }
 }
 
@@ -147,6 +166,7 @@ impl ModelSummary {
             notes,
             versus_best: None,
             versus_base: None,
+            metrics_minus_best: Vec::new(),
             runs,
             name,
         };
@@ -157,6 +177,23 @@ impl ModelSummary {
     /// Whether it can be published.
     pub fn publishable(&self) -> bool {
         self.kind.publishable()
+    }
+
+    /// Whether its seeds matter but only one was run.
+    pub fn seed_noise_unknown(&self) -> bool {
+        self.seeds.len() == 1 && self.kind != Kind::Own(ModelKind::BaseRate)
+    }
+
+    /// What orders models, least first: the mean of the metric over seeds, or how far it is from the best there can be.
+    /// Infinite where the metric does not exist.
+    pub(crate) fn distance_from_best(&self, metric: Metric) -> f64 {
+        let mean = |spread: &Option<Spread>| spread.as_ref().map_or(f64::INFINITY, |spread| spread.mean);
+        match metric {
+            Metric::LogLoss => self.log_loss.mean,
+            Metric::NormalizedEntropy => mean(&self.normalized_entropy),
+            Metric::Auc => self.auc.as_ref().map_or(f64::INFINITY, |auc| 1.0 - auc.mean),
+            Metric::Pcoc => (mean(&self.pcoc) - 1.0).abs(),
+        }
     }
 
     fn broken(&self, limits: &Limits) -> Vec<String> {
@@ -173,8 +210,28 @@ impl ModelSummary {
         check(limits.model_mb, self.bundle_bytes.map(|bytes| bytes as f64 / 1e6), "size", " MB", 1);
         let off = self.pcoc.as_ref().map(|pcoc| (pcoc.mean - 1.0).abs());
         check(limits.pcoc_within, off, "PCOC away from 1 by", "", 3);
+        let bands = self.runs.iter().flat_map(|run| surely_off(&run.record.test.reliability));
+        let farthest = bands.max_by(|a, b| a.1.total_cmp(&b.1));
+        let what = farthest.map_or(String::new(), |(bin, _)| {
+            format!("scores {:.4} to {:.4}: PCOC away from 1 by at least", bin.lowest, bin.highest)
+        });
+        check(limits.band_pcoc_within, farthest.map(|(_, off)| off), &what, "", 3);
         broken
     }
+}
+
+/// Each band of scores, and how far its PCOC is from 1 at least, by intervals that hold for all bands together (Bonferroni).
+fn surely_off(bands: &[ReliabilityBin]) -> impl Iterator<Item = (&ReliabilityBin, f64)> {
+    let one = normal_quantile(0.975);
+    let wider = normal_quantile(1.0 - 0.025 / bands.len().max(1) as f64) / one;
+    bands.iter().map(move |band| {
+        let low = (band.ctr - wider * (band.ctr - band.ctr_low)).max(0.0);
+        let high = band.ctr + wider * (band.ctr_high - band.ctr);
+        // PCOC lies between the promise over the highest rate and the promise over the lowest one.
+        let above = if high > 0.0 { band.mean_probability / high - 1.0 } else { 0.0 };
+        let below = if low > 0.0 { 1.0 - band.mean_probability / low } else { 0.0 };
+        (band, above.max(below).max(0.0))
+    })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

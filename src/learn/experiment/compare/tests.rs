@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::learn::experiment::predictions::TEST_FILE;
-use crate::learn::experiment::record::{GridPlace, folder_name};
+use crate::learn::experiment::predictions::{PredictionTable, TEST_FILE};
+use crate::learn::experiment::record::{GridPlace, RECORD_FILE, folder_name};
 use crate::learn::experiment::{RunOptions, tests as experiments};
 use crate::metrics;
 use crate::model::Threads;
@@ -48,7 +48,7 @@ fn write(folder: &Path, template: &RunRecord, model: &str, seed: u64, rows: usiz
 }
 
 fn of(folder: &Path) -> Result<Comparison> {
-    compare(&[folder.to_path_buf()], &Interrupt::default())
+    compare(&[folder.to_path_buf()], Threads::one(), &Interrupt::default())
 }
 
 #[test]
@@ -98,7 +98,8 @@ fn limits_and_ties_decide_the_winner() {
     for model in &mut models {
         *model = ModelSummary::new(model.name.clone(), model.runs.clone(), None, &limits);
     }
-    let (winner, reason) = winner::choose(&models, crate::learn::experiment::rules::Tie::Fastest, &|_, _| None);
+    let (winner, reason) = winner::choose(&models, &limits, &VerdictConfig::default(), 0.0005, &|_, _| None);
+    assert!(reason.contains("The rule: ") && reason.contains("p99 for 100 rows at most 10 µs"), "{reason}");
     assert!(winner.is_none() && reason.contains("p99 for 100 rows 900 µs, at most 10 µs allowed"), "{reason}");
 }
 
@@ -111,7 +112,11 @@ fn a_reference_may_lead_but_not_win() {
     write(folder.path(), &template, "theirs", 1, 20_000, 0.1, 200);
     let comparison = of(folder.path()).unwrap();
     assert_eq!((comparison.models[0].name.as_str(), comparison.winner.unwrap().model.as_str()), ("theirs", "ours"));
-    assert!(comparison.reason.contains("theirs has a lower log loss but cannot be published"), "{}", comparison.reason);
+    assert!(
+        comparison.reason.contains("theirs has a better log loss but cannot be published"),
+        "{}",
+        comparison.reason
+    );
 }
 
 #[test]
@@ -121,13 +126,13 @@ fn only_runs_on_the_same_rows_compare() {
     let first = write(folder.path(), &template, "a", 1, 2_000, 0.3, 100);
     template.data.split = crate::model::features::hash::Fingerprint::of(b"other");
     let second = write(folder.path(), &template, "b", 1, 2_000, 0.3, 200);
-    let error = compare(&[first.clone(), second], &Interrupt::default()).unwrap_err().to_string();
+    let error = compare(&[first.clone(), second], Threads::one(), &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("other split"), "{error}");
     template.data.fingerprint = template.data.split;
     let third = write(folder.path(), &template, "c", 1, 2_000, 0.3, 200);
-    let error = compare(&[first.clone(), third], &Interrupt::default()).unwrap_err().to_string();
+    let error = compare(&[first.clone(), third], Threads::one(), &Interrupt::default()).unwrap_err().to_string();
     assert!(error.contains("other data"), "{error}");
-    let once = compare(&[first.clone(), first.clone()], &Interrupt::default()).unwrap();
+    let once = compare(&[first.clone(), first.clone()], Threads::one(), &Interrupt::default()).unwrap();
     assert_eq!(once.models[0].seeds, [1], "the same run twice counts once");
     let empty = tempfile::tempdir().unwrap();
     assert!(of(empty.path()).unwrap_err().to_string().contains("no finished run"));
@@ -140,7 +145,7 @@ fn equal_names_of_different_models_are_told_apart() {
     let first = write(folder.path(), &template, "lr", 1, 2_000, 0.3, 100);
     template.experiment.name = "later".into();
     let second = write(&folder.path().join("later"), &template, "lr", 1, 2_000, 0.2, 200);
-    let comparison = compare(&[first, second], &Interrupt::default()).unwrap();
+    let comparison = compare(&[first, second], Threads::one(), &Interrupt::default()).unwrap();
     let mut names: Vec<&str> = comparison.models.iter().map(|model| model.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["lr (later)", "lr (small)"]);

@@ -1,14 +1,20 @@
-//! Two models on the same rows → an interval of their difference, and what may be said about it.
+//! The difference of two models and its interval → what may be said about them.
 //!
-//! The interval comes from a paired block bootstrap over the test rows, on losses averaged over seeds row by row. That covers
-//! the choice of test rows only, so each side is widened by what the seeds add: with `s²` the variance of one model's log loss
-//! over its `n` seeds, `half' = √(half² + z²(s_a²/n_a + s_b²/n_b))`. With one seed nothing can be added, and the report says so.
+//! The interval covers the choice of test rows and, where a model has several seeds, that of seeds; it holds together with those
+//! of all other pairs ([`crate::metrics::differences`]).
+//!
+//! How much more would show a difference `d` as large as the one seen, at a power of 80 %: the squared standard error must come
+//! down to `(d / (reach + 0.84))²`. More rows lower its part from rows, more seeds that from seeds. If rows can do it alone, rows
+//! are asked for; if not, each part has to come down to a half of it.
 
 use serde::{Deserialize, Serialize};
 
+use super::summary::ModelSummary;
 use crate::metrics::bootstrap::Interval;
+use crate::metrics::differences::Difference;
+use crate::metrics::resampled::Metric;
 
-/// What may be said about two models, of which A has the lower log loss.
+/// What may be said about two models, of which A has the better metric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
@@ -17,93 +23,153 @@ pub enum Verdict {
     /// The interval holds zero, and the difference seen is below the margin that matters.
     NotDistinguishable,
     /// The interval holds zero, but a difference as large as the one seen would matter.
-    NeedsRows {
+    NeedsMore {
         /// About how many more test rows would show it, at a power of 80 %.
         more_rows: u64,
+        /// About how many more seeds of each model, where rows alone cannot.
+        more_seeds: u64,
     },
 }
 
 /// A model against another one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// The one with the lower log loss.
+    /// What is compared.
+    pub metric: Metric,
+    /// The one with the better metric.
     pub better: String,
     /// The other one.
     pub worse: String,
-    /// Log loss of `worse` minus that of `better`, in nats; its estimate is not negative.
+    /// By how much the metric of `better` is better; its estimate is not negative.
     pub difference: Interval,
+    /// Adjusted for all pairs of the comparison.
+    pub p_value: f64,
+    /// Standard error from the choice of test rows.
+    pub rows_error: f64,
+    /// Standard error from the choice of seeds.
+    pub seeds_error: f64,
+    /// Those of the two with one seed, whose noise the interval does not cover.
+    pub one_seed: Vec<String>,
     /// What may be said.
     pub verdict: Verdict,
 }
 
-/// Most rows a verdict asks for: beyond, no number is given.
+/// What decides a verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judge {
+    /// What is compared.
+    pub metric: Metric,
+    /// Smallest difference that matters, in its unit.
+    pub margin: f64,
+    /// Test rows.
+    pub rows: u64,
+}
+
+/// Most rows or seeds a verdict asks for: beyond, no number is given.
 const MOST_ROWS: f64 = 1e12;
+const MOST_SEEDS: f64 = 1e4;
 /// Quantile of the normal distribution that a power of 80 % asks for.
 const POWER_80: f64 = 0.841_621;
 
-impl Pair {
-    /// Judges `difference` (worse minus better, on `rows` test rows). `margin` is the smallest difference in nats that
-    /// matters; `confidence` that of the interval.
-    pub fn judge(better: &str, worse: &str, difference: Interval, margin: f64, rows: u64, confidence: f64) -> Pair {
-        let z = two_sided_quantile(confidence);
-        let error = (difference.high - difference.low) / (2.0 * z);
-        let distance = difference.estimate.abs() / error;
-        let verdict = if difference.low > 0.0 {
-            Verdict::Better
-        } else {
-            let needed = rows as f64 * ((z + POWER_80) / distance).powi(2);
-            let more = (needed - rows as f64).max(1.0);
-            match difference.estimate >= margin && more < MOST_ROWS {
-                true => Verdict::NeedsRows { more_rows: two_digits(more) },
-                false => Verdict::NotDistinguishable,
-            }
-        };
-        Pair { better: better.into(), worse: worse.into(), difference, verdict }
+impl Judge {
+    /// Judges two models by `difference`, the metric of `a` minus that of `b`.
+    pub fn pair(&self, a: &ModelSummary, b: &ModelSummary, difference: Difference) -> Pair {
+        let seeds = a.seeds.len().max(b.seeds.len());
+        let one_seed = [a, b].into_iter().filter(|model| model.seed_noise_unknown()).map(|model| model.name.clone());
+        self.named_pair(&a.name, &b.name, difference, seeds, one_seed.collect())
     }
 
-    /// The verdict as a sentence.
-    pub fn sentence(&self) -> String {
-        let Pair { better, worse, difference: Interval { estimate, low, high, .. }, verdict } = self;
-        let numbers = format!("{estimate:.5} nats of log loss [{low:.5}, {high:.5}]");
-        match verdict {
-            Verdict::Better => format!("{better} is better than {worse} by {numbers}."),
-            Verdict::NotDistinguishable => {
-                format!("{better} and {worse} are not distinguishable: the difference is {numbers}.")
-            }
-            Verdict::NeedsRows { more_rows } => format!(
-                "{better} and {worse} are not distinguishable on these rows: the difference is {numbers}; about {} more \
-                 test rows are needed to tell them apart.",
-                thousands(*more_rows)
-            ),
+    fn named_pair(&self, a: &str, b: &str, difference: Difference, seeds: usize, one_seed: Vec<String>) -> Pair {
+        // How much better A is than B; turned round where that is below zero.
+        let a_less_b = if self.metric.more_is_better() { difference.interval } else { mirrored(difference.interval) };
+        let (better, worse, interval) = match a_less_b.estimate < 0.0 {
+            true => (b, a, mirrored(a_less_b)),
+            false => (a, b, a_less_b),
+        };
+        Pair {
+            metric: self.metric,
+            better: better.into(),
+            worse: worse.into(),
+            difference: interval,
+            p_value: difference.p_value,
+            rows_error: difference.rows_error,
+            seeds_error: difference.seeds_error,
+            one_seed,
+            verdict: self.verdict(interval, &difference, seeds),
+        }
+    }
+
+    fn verdict(&self, interval: Interval, difference: &Difference, seeds: usize) -> Verdict {
+        if interval.low > 0.0 {
+            return Verdict::Better;
+        }
+        if interval.estimate < self.margin || interval.estimate <= 0.0 {
+            return Verdict::NotDistinguishable;
+        }
+        let (of_rows, of_seeds) = (difference.rows_error.powi(2), difference.seeds_error.powi(2));
+        let needed = (interval.estimate / (difference.reach + POWER_80)).powi(2);
+        let (rows, seeds) = (self.rows as f64, seeds as f64);
+        let (more_rows, more_seeds) = match of_seeds <= 0.5 * needed {
+            true => (rows * (of_rows / (needed - of_seeds) - 1.0), 0.0),
+            false => (rows * (of_rows / (0.5 * needed) - 1.0), seeds * (of_seeds / (0.5 * needed) - 1.0)),
+        };
+        match more_rows < MOST_ROWS && more_seeds < MOST_SEEDS {
+            true => Verdict::NeedsMore {
+                more_rows: two_digits(more_rows.max(if more_seeds > 0.0 { 0.0 } else { 1.0 })),
+                more_seeds: more_seeds.ceil() as u64,
+            },
+            false => Verdict::NotDistinguishable,
         }
     }
 }
 
-/// Widens an interval by the noise of the seeds; `seed_error` is the standard error of the difference over seeds.
-pub fn widen(interval: Interval, seed_error: f64, confidence: f64) -> Interval {
-    let reach = two_sided_quantile(confidence) * seed_error;
-    let half = |end: f64| (interval.estimate - end).hypot(reach);
-    let Interval { estimate, low, high, blocks } = interval;
-    Interval { estimate, low: estimate - half(low), high: estimate + half(high), blocks }
+impl Pair {
+    /// The verdict as a sentence.
+    pub fn sentence(&self) -> String {
+        let Pair { better, worse, difference: Interval { estimate, low, high, .. }, .. } = self;
+        let unit = if self.metric == Metric::LogLoss { "nats of log loss" } else { self.metric.name() };
+        let numbers = format!("{estimate:.5} {unit} [{low:.5}, {high:.5}]");
+        let verdict = match &self.verdict {
+            Verdict::Better => format!("{better} is better than {worse} by {numbers}."),
+            Verdict::NotDistinguishable => {
+                format!("{better} and {worse} are not distinguishable: the difference is {numbers}.")
+            }
+            Verdict::NeedsMore { more_rows, more_seeds } => format!(
+                "{better} and {worse} are not distinguishable on these rows: the difference is {numbers}; about {} are needed \
+                 to tell them apart.",
+                needs(*more_rows, *more_seeds)
+            ),
+        };
+        match self.one_seed.as_slice() {
+            [] => verdict,
+            [one] => format!("{verdict} This covers the choice of test rows, not that of seeds: {one} has only one."),
+            _ => format!("{verdict} This covers the choice of test rows, not that of seeds: each has only one."),
+        }
+    }
+}
+
+/// `12,000 more test rows and 3 more seeds of each`.
+pub fn needs(more_rows: u64, more_seeds: u64) -> String {
+    let seeds = format!("{} more {} of each", thousands(more_seeds), if more_seeds == 1 { "seed" } else { "seeds" });
+    let rows = format!("{} more test rows", thousands(more_rows));
+    match (more_rows, more_seeds) {
+        (_, 0) => rows,
+        (0, _) => seeds,
+        _ => format!("{rows} and {seeds}"),
+    }
 }
 
 /// The interval of the difference the other way round.
-pub fn mirrored(interval: Interval) -> Interval {
+fn mirrored(interval: Interval) -> Interval {
     let Interval { estimate, low, high, blocks } = interval;
     Interval { estimate: -estimate, low: -high, high: -low, blocks }
 }
 
-/// `z` such that a normal variable is within ±`z` with probability `confidence`; within 5e-4 (Abramowitz and Stegun 1964,
-/// 26.2.23).
-fn two_sided_quantile(confidence: f64) -> f64 {
-    let t = (-2.0 * ((1.0 - confidence) / 2.0).ln()).sqrt();
-    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
-    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
-    t - above / below
-}
-
 /// Rounded up to two digits: a number of rows is an estimate and should look like one.
 fn two_digits(rows: f64) -> u64 {
+    if rows <= 0.0 {
+        return 0;
+    }
     let scale = 10_f64.powf((rows.log10().floor() - 1.0).max(0.0));
     ((rows / scale).ceil() * scale) as u64
 }
@@ -125,49 +191,71 @@ pub fn thousands(number: u64) -> String {
 mod tests {
     use super::*;
 
-    fn interval(estimate: f64, low: f64, high: f64) -> Interval {
-        Interval { estimate, low, high, blocks: 100 }
-    }
-
-    fn judged(estimate: f64, low: f64, high: f64) -> Verdict {
-        Pair::judge("a", "b", interval(estimate, low, high), 0.0005, 10_000, 0.95).verdict
+    fn judged(estimate: f64, rows_error: f64, seeds_error: f64) -> Pair {
+        let reach = 1.959_964;
+        let half = reach * rows_error.hypot(seeds_error);
+        let interval = Interval { estimate: -estimate, low: -estimate - half, high: -estimate + half, blocks: 100 };
+        let difference = Difference { interval, p_value: 0.5, rows_error, seeds_error, reach };
+        Judge { metric: Metric::LogLoss, margin: 0.0005, rows: 10_000 }.named_pair(
+            "dcn",
+            "lr",
+            difference,
+            4,
+            Vec::new(),
+        )
     }
 
     #[test]
     fn three_verdicts() {
-        assert_eq!(judged(0.002, 0.001, 0.003), Verdict::Better);
-        assert_eq!(judged(0.0001, -0.001, 0.0012), Verdict::NotDistinguishable);
-        assert_eq!(judged(0.0, 0.0, 0.0), Verdict::NotDistinguishable, "the same predictions");
+        assert_eq!(judged(0.002, 0.0005, 0.0).verdict, Verdict::Better);
+        assert_eq!(judged(0.0001, 0.0005, 0.0).verdict, Verdict::NotDistinguishable);
+        assert_eq!(judged(0.0, 0.0, 0.0).verdict, Verdict::NotDistinguishable, "the same predictions");
         // A standard error of 0.001 and a difference of 0.001: (1.96 + 0.84)² = 7.85 times the rows.
-        let Verdict::NeedsRows { more_rows } = judged(0.001, 0.001 - 0.001_96, 0.001 + 0.001_96) else {
-            panic!("a difference above the margin")
-        };
-        assert_eq!(more_rows, 69_000);
+        assert_eq!(judged(0.001, 0.001, 0.0).verdict, Verdict::NeedsMore { more_rows: 69_000, more_seeds: 0 });
+    }
+
+    #[test]
+    fn rows_do_not_help_against_the_noise_of_seeds() {
+        // The squared error has to come down to (0.001 / 2.8016)² = 1.274e-7, of which seeds take 0.25e-7.
+        let Verdict::NeedsMore { more_rows, more_seeds } = judged(0.001, 0.001, 0.000_158).verdict else { panic!() };
+        assert_eq!((more_rows, more_seeds), (88_000, 0));
+        // All of it from seeds: 4 (1e-6 / 0.637e-7 − 1) more.
+        let Verdict::NeedsMore { more_rows, more_seeds } = judged(0.001, 0.0001, 0.001).verdict else { panic!() };
+        assert_eq!((more_rows, more_seeds), (0, 59));
+        let both = judged(0.001, 0.001, 0.001);
+        assert_eq!(both.verdict, Verdict::NeedsMore { more_rows: 150_000, more_seeds: 59 });
+        assert!(
+            both.sentence().contains("about 150,000 more test rows and 59 more seeds of each"),
+            "{}",
+            both.sentence()
+        );
+        assert_eq!((needs(0, 1), needs(20, 0)), ("1 more seed of each".to_owned(), "20 more test rows".to_owned()));
     }
 
     #[test]
     fn sentences_name_both_and_the_interval() {
-        let pair = Pair::judge("dcn", "lr", interval(0.002, 0.001, 0.003), 0.0005, 10_000, 0.95);
-        assert_eq!(pair.sentence(), "dcn is better than lr by 0.00200 nats of log loss [0.00100, 0.00300].");
-        let pair = Pair::judge("dcn", "lr", interval(0.001, -0.00096, 0.00296), 0.0005, 10_000, 0.95);
+        let mut pair = judged(0.002, 0.0005, 0.0);
+        assert_eq!(pair.sentence(), "dcn is better than lr by 0.00200 nats of log loss [0.00102, 0.00298].");
+        pair.one_seed = vec!["dcn".into()];
+        assert!(pair.sentence().ends_with("not that of seeds: dcn has only one."), "{}", pair.sentence());
+        let pair = judged(-0.001, 0.001, 0.0);
+        assert_eq!((pair.better.as_str(), pair.difference.estimate), ("lr", 0.001));
         assert!(pair.sentence().contains("about 69,000 more test rows"), "{}", pair.sentence());
     }
 
     #[test]
-    fn seeds_widen() {
-        let wide = widen(interval(0.002, 0.001, 0.003), 0.001, 0.95);
-        assert!((wide.low - (0.002 - 0.0022)).abs() < 1e-5, "{wide:?}");
-        let same = widen(interval(0.002, 0.001, 0.004), 0.0, 0.95);
-        assert!((same.low - 0.001).abs() < 1e-15 && (same.high - 0.004).abs() < 1e-15);
-        assert_eq!(mirrored(interval(0.002, 0.001, 0.004)), interval(-0.002, -0.004, -0.001));
+    fn more_auc_is_better() {
+        let interval = Interval { estimate: 0.01, low: 0.005, high: 0.015, blocks: 100 };
+        let difference = Difference { interval, p_value: 0.001, rows_error: 0.0025, seeds_error: 0.0, reach: 1.96 };
+        let judge = Judge { metric: Metric::Auc, margin: 0.001, rows: 10_000 };
+        let pair = judge.named_pair("dcn", "lr", difference, 1, Vec::new());
+        assert_eq!(pair.sentence(), "dcn is better than lr by 0.01000 AUC [0.00500, 0.01500].");
     }
 
     #[test]
-    fn quantiles_of_the_normal() {
-        for (confidence, z) in [(0.95, 1.959_964), (0.9, 1.644_854), (0.99, 2.575_829), (0.5, 0.674_49)] {
-            assert!((two_sided_quantile(confidence) - z).abs() < 1e-3, "{confidence}");
-        }
+    fn numbers_look_like_estimates() {
         assert_eq!((two_digits(68_400.0), two_digits(7.2), two_digits(101.0)), (69_000, 8, 110));
+        assert_eq!((two_digits(0.0), two_digits(-3.0), two_digits(0.3)), (0, 0, 1));
         assert_eq!((thousands(1_234_567), thousands(12)), ("1,234,567".to_owned(), "12".to_owned()));
     }
 }

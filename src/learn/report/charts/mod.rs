@@ -8,6 +8,7 @@ use crate::learn::experiment::compare::summary::ModelSummary;
 use crate::learn::experiment::kind::Kind;
 use crate::learn::experiment::record::{RunRecord, ScoreBar};
 use crate::learn::trainer::CurvePoint;
+use crate::metrics::resampled::Metric;
 use crate::model::bundle::ModelKind;
 
 /// Class of the color of the model at this place of the leaderboard.
@@ -31,9 +32,9 @@ pub(super) fn first_runs(models: &[ModelSummary]) -> Vec<Series<'_>> {
         .collect()
 }
 
-/// Differences of log loss from the best model with their intervals, best first. Models far behind the next best would press
+/// Differences of `metric` from the best model with their intervals, best first. Models far behind the next best would press
 /// the others together, so the axis leaves them out: they end in an arrow with their number.
-pub(super) fn differences(models: &[ModelSummary]) -> String {
+pub(super) fn differences(models: &[ModelSummary], metric: Metric) -> String {
     const ROW: f64 = 30.0;
     /// How many times as far as the nearest model the axis reaches.
     const STRAGGLER: f64 = 12.0;
@@ -44,7 +45,12 @@ pub(super) fn differences(models: &[ModelSummary]) -> String {
     let low = all().map(|pair| pair.difference.low).fold(0.0, f64::min);
     let span = (high - low).max(1e-6);
     let axis = Axis {
-        label: "log loss above the best, nats (left is better)",
+        label: match metric {
+            Metric::LogLoss => "log loss above the best, nats (left is better)",
+            Metric::NormalizedEntropy => "normalized entropy above the best (left is better)",
+            Metric::Auc => "AUC below the best (left is better)",
+            Metric::Pcoc => "PCOC against the best",
+        },
         scale: Scale::Linear,
         low: low - 0.04 * span,
         high: high + 0.06 * span,
@@ -61,10 +67,10 @@ pub(super) fn differences(models: &[ModelSummary]) -> String {
         frame.push(format_args!("<text x=\"126\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
         let (estimate, low, high) = match &model.versus_best {
             Some(pair) => (pair.difference.estimate, pair.difference.low, pair.difference.high),
-            None => (model.log_loss.mean - models[0].log_loss.mean, f64::NAN, f64::NAN),
+            None => (model.distance_from_best(metric) - models[0].distance_from_best(metric), f64::NAN, f64::NAN),
         };
         let hover = match low.is_finite() {
-            true => format!("{}: {estimate:+.5} [{low:.5}, {high:.5}] nats", model.name),
+            true => format!("{}: {estimate:+.5} [{low:.5}, {high:.5}]", model.name),
             false => format!("{}: {:.5} nats", model.name, model.log_loss.mean),
         };
         let hover = escape(&hover);
