@@ -48,7 +48,7 @@ pub struct Shrinkage {
     pub slices: Vec<Shrunk>,
 }
 
-/// Shrinks the slices; intervals hold with probability `confidence`, the doubt about `μ` included (Morris 1983). `None` without
+/// Shrinks the slices; intervals hold with probability `confidence`, the doubt about `μ` and `τ²` included (Morris 1983). `None` without
 /// slices.
 ///
 /// # Panics
@@ -64,11 +64,16 @@ pub fn shrink(shown: &[Shown], confidence: f64) -> Option<Shrinkage> {
     let variance = between(shown);
     let (mean, weight) = mean_at(shown, variance);
     let reach = normal_quantile(0.5 + 0.5 * confidence);
+    let mean_error = shown.iter().map(|slice| slice.standard_error.powi(2)).sum::<f64>() / shown.len() as f64;
+    let doubt = 2.0 / (shown.len() as f64 - 3.0).max(1.0);
     let of = |slice: &Shown| {
         let own = slice.standard_error.powi(2);
         let shrinkage = own / (own + variance);
         let estimate = (1.0 - shrinkage) * slice.estimate + shrinkage * mean;
-        let half = reach * (own * (1.0 - shrinkage) + shrinkage * shrinkage / weight).sqrt();
+        // How far the slice may have been drawn wrongly, because the spread is an estimate too (Morris 1983).
+        let relative = (mean_error + variance) / (own + variance);
+        let of_spread = doubt * relative * (shrinkage * (slice.estimate - mean)).powi(2);
+        let half = reach * (own * (1.0 - shrinkage) + shrinkage * shrinkage / weight + of_spread).sqrt();
         Shrunk { estimate, low: estimate - half, high: estimate + half, shrinkage }
     };
     Some(Shrinkage { mean, spread: variance.sqrt(), slices: shown.iter().map(of).collect() })
