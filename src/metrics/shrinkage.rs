@@ -127,7 +127,7 @@ mod tests {
         // Errors of 1: Q = Σ (y − 3)² / (1 + τ²) = 4 has the solution τ² = 40/4 − 1.
         let found = shrink(&shown(&[(-1.0, 1.0), (1.0, 1.0), (3.0, 1.0), (5.0, 1.0), (7.0, 1.0)]), 0.95).unwrap();
         assert!((found.mean - 3.0).abs() < 1e-12 && (found.spread.powi(2) - 9.0).abs() < 1e-9, "{found:?}");
-        assert!((found.slices[0].estimate - (-1.0 * 0.9 + 3.0 * 0.1)).abs() < 1e-9);
+        assert!((found.slices[0].estimate - (3.0 * 0.1 - 0.9)).abs() < 1e-9);
         assert!((found.slices[4].shrinkage - 0.1).abs() < 1e-9);
     }
 

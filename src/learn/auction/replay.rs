@@ -188,12 +188,13 @@ pub fn replay(
         let most = if paced { MOST_OF_AIM * aim } else { f64::INFINITY };
         let multiplier = log_multiplier.exp();
         let mut spent = 0.0;
-        for row in first..end {
-            let bid = multiplier * bidding.bid(probabilities[row]);
-            if bid < market.price[row] {
+        let on_offer = probabilities.iter().zip(&market.price).enumerate();
+        for (row, (&probability, &price)) in on_offer.take(end).skip(first) {
+            let bid = multiplier * bidding.bid(probability);
+            if bid < price {
                 continue;
             }
-            let paid = bidding.payment(bid, market.price[row]);
+            let paid = bidding.payment(bid, price);
             if paid > left {
                 ended = Some(row);
                 break 'campaign;

@@ -124,7 +124,12 @@ fn rows_are_taken_out() {
     let schema = Schema::parse(SCHEMA, "t").unwrap();
     for removed in [vec![], vec![0], vec![9], vec![0, 1, 2], vec![3, 5, 9], (0..10).collect()] {
         let mut rows = EncodedRows::new(&schema);
-        let fill = |row: usize| move |codes: &mut [u32]| Ok::<(), ()>(codes.fill(row as u32));
+        let fill = |row: usize| {
+            move |codes: &mut [u32]| {
+                codes.fill(row as u32);
+                Ok::<(), ()>(())
+            }
+        };
         for row in 0..10 {
             rows.push(targets_of(row, row as i64), fill(row)).unwrap();
         }

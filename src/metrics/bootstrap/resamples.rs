@@ -113,7 +113,7 @@ pub(super) fn groups(blocks: usize, bootstrap: Bootstrap) -> impl Iterator<Item 
     let mut stream = Xoshiro256PlusPlus::seed_from_u64(bootstrap.seed);
     (0..bootstrap.resamples).step_by(LANES).map(move |first| {
         let mut counts: Vec<Counts> = vec![[0; LANES]; blocks];
-        for lane in 0..LANES.min(bootstrap.resamples - first) {
+        let mut resample = |lane: usize| {
             let mut random = stream.clone();
             stream.jump();
             for _ in 0..blocks {
@@ -121,7 +121,8 @@ pub(super) fn groups(blocks: usize, bootstrap: Bootstrap) -> impl Iterator<Item 
                 // A count is near Poisson(1): the chance of one above 255 is below 1e-500.
                 *drawn = drawn.saturating_add(1);
             }
-        }
+        };
+        (0..LANES.min(bootstrap.resamples - first)).for_each(&mut resample);
         counts
     })
 }

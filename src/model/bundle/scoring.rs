@@ -115,7 +115,7 @@ mod tests {
     fn effect(rows: usize, noise: f32, shift: f32) -> Int8Effect {
         let labels: Vec<u8> = (0..rows).map(|row| (row % 2) as u8).collect();
         let f32: Vec<f32> = (0..rows).map(|row| (row * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
-        let side = |row: usize| if row / 2 % 2 == 0 { noise } else { -noise };
+        let side = |row: usize| if (row / 2).is_multiple_of(2) { noise } else { -noise };
         let int8: Vec<f32> = f32.iter().enumerate().map(|(row, logit)| logit + side(row) + shift).collect();
         let rows = SideBySide { labels: &labels, weights: None, f32: &f32, int8: &int8 };
         Int8Effect::measure(rows, |logit| sigmoid_f64(f64::from(logit))).unwrap()

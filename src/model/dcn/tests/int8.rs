@@ -77,7 +77,7 @@ fn all_members_change() {
     let rows = Rows::draw(&mixed_layout(), 50, 3);
     let mut together = vec![0.0; 50];
     ensemble.predict(rows.slots(), &mut Default::default(), &mut together);
-    let mut mean = vec![0.0; 50];
+    let mut mean = [0.0; 50];
     for member in ensemble.members() {
         assert_eq!(member.config().scoring(), ScoringPrecision::Int8);
         mean.iter_mut().zip(logits(member, &rows)).for_each(|(mean, logit)| *mean += logit / 3.0);
