@@ -147,6 +147,8 @@ macro_rules! avx512_tile {
             let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
             let mut left = tile.slots;
             let mut run = 0;
+            // A short tile asks oftener, lest rows of the next one's C come too late.
+            let steps_of_run = (tile.slots / ROWS).clamp(2, RUN);
             while left > 0 {
                 // What the next tiles need, a few lines at a time: all at once they would stand in the way of B.
                 for unit in UNITS..2 * UNITS {
@@ -156,7 +158,7 @@ macro_rules! avx512_tile {
                     _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
                 }
                 run += 1;
-                let steps = left.min(RUN);
+                let steps = left.min(steps_of_run);
                 left -= steps;
                 for _ in 0..steps {
                     let mut values = [_mm512_setzero_ps(); UNITS];
@@ -219,7 +221,7 @@ avx512_tile!(
     }
 );
 
-/// Steps of k between two requests for what comes after the tile: a cache line of A is 16 steps.
+/// Most slots between two requests for what comes after the tile: a cache line of A is 16 steps.
 #[cfg(target_arch = "x86_64")]
 const RUN: usize = 16;
 
