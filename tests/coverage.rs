@@ -179,8 +179,8 @@ fn equal_models_with_five_seeds_each() {
 
 #[test]
 fn different_models_with_five_seeds_each() {
-    // What a seed adds to the loss is its product with the bias and its square; here the former rules, which is symmetric. Where
-    // the latter rules, the skew costs an interval from five seeds two to three points of coverage.
+    // What a seed adds to the loss is its product with the bias and its square; here the former rules, which is symmetric. In one
+    // simulation where the latter ruled, intervals from five seeds covered 92.5 %.
     let models = [wrong(0, -0.25, 0.06, 5), wrong(1, 0.5, 0.12, 5)];
     let truth = models.map(|model| long_run(&model, 200, 300));
     assert_covers("different models with seeds", coverage(&models, &truth, 5));

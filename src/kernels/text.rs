@@ -164,7 +164,7 @@ fn small_integers_body(words: &[u64], lengths: &[u32], integers: &mut [i32]) {
         let length = u64::from(*length);
         let digits = length.wrapping_sub(negative);
         // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
-        let shift = 64_u64.wrapping_sub(8 * digits) & 63;
+        let shift = 64_u64.wrapping_sub(digits.wrapping_mul(8)) & 63;
         let word = ((word >> (8 * negative)) ^ 0x3030_3030_3030_3030) << shift;
         let wrong = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
         // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
@@ -192,7 +192,7 @@ fn scramble_words_body(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mu
     const PRIME: u64 = 0x9fb2_1c65_1e98_df25;
     for ((word, length), scrambled) in words.iter().zip(lengths).zip(scrambled) {
         let length = u64::from(*length);
-        let last = (word >> ((8 * length.wrapping_sub(4)) & 63)) & 0xffff_ffff;
+        let last = (word >> (length.wrapping_sub(4).wrapping_mul(8) & 63)) & 0xffff_ffff;
         let mut hash = (word << 32 | last) ^ mask;
         hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
         hash = hash.wrapping_mul(PRIME);
