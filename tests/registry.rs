@@ -139,6 +139,7 @@ fn the_gate_refuses_by_name() {
         indexer: bundle.indexer,
         model: bundle.model,
         calibrator: bundle.calibrator,
+        tiers: bundle.tiers,
     };
     let broken = Bundle::new(parts, bundle.manifest.provenance, bundle.manifest.profile, Default::default());
     refused(published(&written(folder.path(), &broken)), Kind::Bundle, &["NaN"]);

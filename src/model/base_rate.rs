@@ -17,18 +17,23 @@ pub struct BaseRateModel {
     pub logit: f32,
 }
 
-impl BaseRateLearner {
-    /// Log-odds with half a click and half a non-click added (Jeffreys' prior), so that they are finite from the start.
-    fn logit(&self) -> f64 {
-        ((self.clicks + 0.5) / (self.weight - self.clicks + 0.5)).ln()
+impl BaseRateModel {
+    /// The model of `clicks` among `rows`, both counted by weight.
+    pub fn of_counts(clicks: f64, rows: f64) -> Self {
+        BaseRateModel { logit: log_odds(clicks, rows) as f32 }
     }
+}
+
+/// Log-odds with half a click and half a non-click added (Jeffreys' prior), so that they are finite from the start.
+fn log_odds(clicks: f64, rows: f64) -> f64 {
+    ((clicks + 0.5) / (rows - clicks + 0.5)).ln()
 }
 
 impl Learn for BaseRateLearner {
     type Frozen = BaseRateModel;
 
     fn learn(&mut self, batch: &Batch<'_>, _rate: f32, _threads: Threads<'_>) -> f64 {
-        let logit = self.logit();
+        let logit = log_odds(self.clicks, self.weight);
         let mut loss = 0.0;
         for (row, label) in batch.labels.iter().enumerate() {
             let weight = f64::from(batch.weights.map_or(1.0, |weights| weights[row]));
@@ -41,7 +46,7 @@ impl Learn for BaseRateLearner {
     }
 
     fn freeze(&self) -> BaseRateModel {
-        BaseRateModel { logit: self.logit() as f32 }
+        BaseRateModel::of_counts(self.clicks, self.weight)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::Fields;
+use super::scorer::Ready;
 use crate::error::{Error, Result};
 use crate::model::bundle::Bundle;
 use crate::registry::{Registry, check_answers};
@@ -17,6 +18,8 @@ pub struct LiveModel {
     pub bundle: Bundle,
     /// The columns of its schema.
     pub fields: Fields,
+    /// What scoring with it prepared.
+    pub scorer: Ready,
 }
 
 impl LiveModel {
@@ -27,7 +30,8 @@ impl LiveModel {
     pub fn new(bundle: Bundle) -> Result<LiveModel> {
         check_answers(&bundle)?;
         let fields = Fields::new(&bundle.schema);
-        Ok(LiveModel { bundle, fields })
+        let scorer = Ready::new(&bundle);
+        Ok(LiveModel { bundle, fields, scorer })
     }
 
     /// Opens a bundle and makes it ready.

@@ -6,10 +6,12 @@
 //!
 //! [`scorer`] knows no HTTP and waits for nothing; [`http`] is a skin around it. Nothing here learns.
 
+pub mod budget;
 pub mod fields;
 pub mod http;
 pub mod live;
 pub mod scorer;
 
+pub use budget::Budget;
 pub use fields::Fields;
 pub use live::{Follower, Live, LiveModel};

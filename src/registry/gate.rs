@@ -57,7 +57,7 @@ pub(super) fn check_name(bundle: &Bundle, folder: &Path) -> Result<()> {
     }
 }
 
-/// Checks that the bundle answers a row of nothing but missing values with a probability.
+/// Checks that each tier of the bundle answers a row of nothing but missing values with a probability.
 ///
 /// # Errors
 /// Bundle when the row cannot be encoded or the answer is no number between 0 and 1.
@@ -69,10 +69,16 @@ pub fn check_answers(bundle: &Bundle) -> Result<()> {
         .encoder
         .encode(&cells, &mut codes)
         .map_err(|error| refuse(format!("it cannot take a row of missing values: {}", error.field)))?;
-    let mut probabilities = Vec::new();
-    bundle.score(&codes, &mut ScoreScratch::default(), &mut probabilities);
-    match probabilities[..] {
-        [probability] if probability > 0.0 && probability < 1.0 => Ok(()),
-        _ => Err(refuse(format!("it answers {probabilities:?} to a row of missing values, expected one probability"))),
+    for tier in bundle.tiers() {
+        let mut probabilities = Vec::new();
+        bundle.score_tier(tier, &codes, &mut ScoreScratch::default(), &mut probabilities)?;
+        match probabilities[..] {
+            [probability] if probability > 0.0 && probability < 1.0 => {}
+            _ => {
+                let message = format!("its {tier} tier answers {probabilities:?} to a row of missing values");
+                return Err(refuse(message + ", expected one probability"));
+            }
+        }
     }
+    Ok(())
 }

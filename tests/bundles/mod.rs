@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pctr::model::base_rate::BaseRateLearner;
-use pctr::model::bundle::{Bundle, Model, ModelKind, Parts, Profile, Provenance};
-use pctr::model::calibration::{self, Method};
+use pctr::model::bundle::{Bundle, CheapTier, Model, ModelKind, Parts, Profile, Provenance, Tiers};
+use pctr::model::calibration::{self, Calibrator, Map, Method};
 use pctr::model::dcn::{DcnConfig, EnsembleLearner, RawDcn, ScoringRule, Structure, WideRule};
 use pctr::model::features::hash::Fingerprint;
 use pctr::model::features::{Encoder, EncoderBuilder, IndexerBuilder, IndexerConfig, Mode};
@@ -119,6 +119,7 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
         calibration,
         score_quantiles: vec![0.1, 0.9],
         scoring: None,
+        tiers: Default::default(),
     };
     let provenance = Provenance {
         pctr: "0".into(),
@@ -129,7 +130,27 @@ pub(crate) fn bundle_of(schema: &str, kind: ModelKind, seed: u64) -> Bundle {
         precision: None,
     };
     let metrics = [("valid_log_loss".to_owned(), 0.6)].into_iter().collect();
-    Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, metrics)
+    let tiers = tiers(&encoder, &codes, &labels, kind);
+    Bundle::new(Parts { schema, encoder, indexer, model, calibrator, tiers }, provenance, profile, metrics)
+}
+
+/// The rungs below: networks have a companion.
+fn tiers(encoder: &Encoder, codes: &[u32], labels: &[f32], kind: ModelKind) -> Tiers {
+    let clicks = labels.iter().filter(|label| **label == 1.0).count() as u64;
+    let mut tiers = Tiers::of_rate(clicks, labels.len() as u64);
+    if kind == ModelKind::Dcn {
+        let crosses = vec![vec!["slot".into(), "tags".into()]];
+        let config = IndexerConfig { mode: Mode::Hash { bits: 10 }, features: None, crosses };
+        let indexer = IndexerBuilder::new(&config, encoder).unwrap().finish();
+        let mut slots = Vec::new();
+        indexer.index(codes, &mut slots);
+        let mut learner = FtrlLearner::new(&Default::default(), indexer.layout().table_rows);
+        let batch = Batch { slots: Slots::new(indexer.layout().width(), &slots), labels, weights: None };
+        learner.learn(&batch, 1.0, Threads::one());
+        let calibrator = Calibrator { log_kept_negatives: -0.25, map: Map::Identity };
+        tiers.cheap = Some(Arc::new(CheapTier { indexer, model: learner.freeze(), calibrator }));
+    }
+    tiers
 }
 
 /// A small network: parallel with full cross layers for odd seeds, every second of which scores in 8 bits; for even ones stacked,

@@ -11,10 +11,12 @@
 mod feed;
 mod plateau;
 mod scoring;
+mod tiers;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::Interrupt;
@@ -26,7 +28,7 @@ use crate::kernels;
 use crate::metrics::ranking::Ranking;
 use crate::metrics::{Predictions, losses};
 use crate::model::base_rate::BaseRateLearner;
-use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance};
+use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance, Tier, Tiers};
 use crate::model::calibration::{self, Calibrator, Choice, Method};
 use crate::model::dcn::EnsembleLearner;
 use crate::model::features::{Indexer, IndexerBuilder};
@@ -118,6 +120,7 @@ pub fn train(
         indexer: indexer.clone(),
         model,
         calibrator: Calibrator::identity(),
+        tiers: Tiers::of_rate(clicks, task.train.rows() as u64),
     };
     let provenance = Provenance {
         pctr: env!("CARGO_PKG_VERSION").into(),
@@ -140,6 +143,7 @@ pub fn train(
         calibration: Choice { method: Method::Identity, rows: 0, losses: Vec::new() },
         score_quantiles: Vec::new(),
         scoring: None,
+        tiers: IndexMap::new(),
     };
     let draft = |model| Bundle::draft(parts(model), provenance.clone(), profile.clone());
     let mut run = Run { task, indexer: &indexer, threads, interrupt, on_progress, draft: &draft };
@@ -289,14 +293,8 @@ fn finish(
     let scoring = scoring::decide(&mut bundle, &mut logits, valid, training.kept_negatives, threads, interrupt)?;
     let (calibrator, choice) = calibration::fit(&training.calibration, &logits, &labels, training.kept_negatives)?;
     let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
-    let weights = task.valid.weights();
-    let predictions = Predictions::new(&labels, &probabilities, weights.as_deref());
-    let mut named = indexmap::IndexMap::new();
-    if let Some(totals) = predictions.totals() {
-        losses::log_loss(&predictions).map(|loss| named.insert("valid_log_loss".to_owned(), loss));
-        Ranking::new(&predictions).auc().map(|auc| named.insert("valid_auc".to_owned(), auc));
-        totals.pcoc().map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
-    }
+    let named = metrics_of(&labels, &probabilities, task.valid.weights().as_deref());
+    let (base_rate, base_rate_profile) = tiers::base_rate(task, &labels)?;
     let mut sorted = probabilities;
     sorted.sort_unstable_by(f64::total_cmp);
     let quantile = |part: usize| sorted.get(part * sorted.len().saturating_sub(1) / 20).copied();
@@ -305,11 +303,24 @@ fn finish(
         calibration: choice,
         score_quantiles: (0..=20).filter_map(quantile).collect(),
         scoring,
+        tiers: IndexMap::from([(Tier::BaseRate, base_rate_profile)]),
         ..profile
     };
     let Bundle { schema, encoder, indexer, model, .. } = bundle;
-    let parts = Parts { schema, encoder, indexer, model, calibrator };
+    let parts = Parts { schema, encoder, indexer, model, calibrator, tiers: Tiers { cheap: None, base_rate } };
     Ok(Trained { bundle: Bundle::new(parts, provenance, profile, named), record })
+}
+
+/// What is said of predictions on the validation rows; nothing where there are none.
+fn metrics_of(labels: &[u8], probabilities: &[f64], weights: Option<&[f32]>) -> IndexMap<String, f64> {
+    let predictions = Predictions::new(labels, probabilities, weights);
+    let mut named = IndexMap::new();
+    if let Some(totals) = predictions.totals() {
+        losses::log_loss(&predictions).map(|loss| named.insert("valid_log_loss".to_owned(), loss));
+        Ranking::new(&predictions).auc().map(|auc| named.insert("valid_auc".to_owned(), auc));
+        totals.pcoc().map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
+    }
+    named
 }
 
 /// What the factors of the model's matrix products are rounded to while it learns on this processor.

@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelKind, Scoring};
+use super::{ModelKind, Scoring, Tier, TierProfile};
 use crate::model::calibration::Choice;
 use crate::model::features::hash::Fingerprint;
 
 /// Version of the bundle format this build writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Oldest version it still reads.
 pub(super) const OLDEST_READABLE: u32 = 1;
 /// File that says a folder is a bundle.
@@ -91,4 +91,7 @@ pub struct Profile {
     /// The numbers a network scores in, and what 8 bits change; absent for models that know one kind only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scoring: Option<Scoring>,
+    /// The tiers below the model; empty in bundles of format 1, which have a base rate only.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub tiers: IndexMap<Tier, TierProfile>,
 }

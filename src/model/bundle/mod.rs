@@ -1,21 +1,24 @@
 //! Bundle: schema, encoder, indexer, model and calibrator as one versioned artifact. What training leaves and serving
 //! takes; the only way between the two.
 //!
-//! A folder of three files (see `docs/formats.md`): `manifest.json`, readable by people; `encoder.bin`, everything that
+//! A folder of a few files (see `docs/formats.md`): `manifest.json`, readable by people; `encoder.bin`, everything that
 //! turns a row into slots and a logit into a probability, but for numbers in bulk; `weights.safetensors`, the numbers in
-//! bulk. The manifest holds the fingerprints of the other two: what was changed or cut is refused by name. A bundle holds
-//! no time and no place, so the same data, settings and seed give the same bytes.
+//! bulk; `tiers.bin` and `cheap.safetensors`, the same of the [rungs](Tiers) below the model. The manifest holds the
+//! fingerprints of the others: what was changed or cut is refused by name. A bundle holds no time and no place, so the same
+//! data, settings and seed give the same bytes.
 
 mod manifest;
 mod scoring;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::sync::Arc;
 
 pub use manifest::{FORMAT_VERSION, MANIFEST_FILE, Manifest, Profile, Provenance};
 pub use scoring::{Int8Effect, MOST_LOSS, MOST_PCOC_SHIFT, Scoring, SideBySide};
+pub use tiers::{BaseRateTier, CheapTier, Tier, TierProfile, Tiers};
 
 use super::base_rate::BaseRateModel;
 use super::calibration::Calibrator;
@@ -24,6 +27,7 @@ use super::features::{Encoder, Indexer};
 use super::ftrl::FtrlModel;
 use super::schema::Schema;
 use super::{Predict, Slots};
+use crate::error::{Error, Result};
 
 /// A finished model of any kind.
 #[derive(Debug, Clone)]
@@ -80,6 +84,8 @@ pub struct Bundle {
     pub model: Model,
     /// Logit → probability.
     pub calibrator: Calibrator,
+    /// What answers when there is no time for the model.
+    pub tiers: Tiers,
 }
 
 /// What a bundle is put together from.
@@ -95,6 +101,8 @@ pub struct Parts {
     pub model: Model,
     /// Logit → probability.
     pub calibrator: Calibrator,
+    /// What answers when there is no time for the model.
+    pub tiers: Tiers,
 }
 
 /// Buffers that one caller of [`Bundle::score`] reuses: a warm call allocates nothing.
@@ -146,5 +154,53 @@ impl Bundle {
     pub fn score(&self, codes: &[u32], scratch: &mut ScoreScratch, probabilities: &mut Vec<f64>) {
         let logits = self.logits(codes, scratch);
         probabilities.extend(logits.iter().map(|logit| self.calibrator.probability(*logit)));
+    }
+
+    /// [`Bundle::score`] by one of the tiers.
+    ///
+    /// # Errors
+    /// Bundle when it does not have this tier.
+    pub fn score_tier(
+        &self,
+        tier: Tier,
+        codes: &[u32],
+        scratch: &mut ScoreScratch,
+        probabilities: &mut Vec<f64>,
+    ) -> Result<()> {
+        match (tier, &self.tiers.cheap) {
+            (Tier::Full, _) => self.score(codes, scratch, probabilities),
+            (Tier::Cheap, Some(cheap)) => {
+                cheap.indexer.index(codes, &mut scratch.slots);
+                let slots = Slots::new(cheap.indexer.layout().width(), &scratch.slots);
+                scratch.logits.clear();
+                scratch.logits.resize(slots.rows(), 0.0);
+                cheap.model.predict(slots, &mut (), &mut scratch.logits);
+                probabilities.extend(scratch.logits.iter().map(|logit| cheap.calibrator.probability(*logit)));
+            }
+            (Tier::Cheap, None) => {
+                let message = format!("it has no cheap tier, only {}", self.tier_names());
+                return Err(Error::bundle(&self.manifest.model, message));
+            }
+            (Tier::BaseRate, _) => {
+                let rows = codes.len() / self.encoder.width();
+                probabilities.extend(std::iter::repeat_n(self.tiers.base_rate.probability(), rows));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tiers it has, best first.
+    pub fn tiers(&self) -> impl Iterator<Item = Tier> {
+        std::iter::once(Tier::Full).chain(self.tiers.below())
+    }
+
+    /// Whether it has a tier.
+    pub fn has(&self, tier: Tier) -> bool {
+        self.tiers().any(|known| known == tier)
+    }
+
+    /// The names of its tiers.
+    fn tier_names(&self) -> String {
+        self.tiers().map(Tier::name).collect::<Vec<_>>().join(" and ")
     }
 }

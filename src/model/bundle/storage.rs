@@ -11,7 +11,10 @@ use safetensors::{SafeTensors, serialize};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FileEntry, MAGIC, OLDEST_READABLE};
-use super::{Bundle, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, Parts, Profile, Provenance};
+use super::{
+    BaseRateTier, Bundle, CheapTier, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, Parts, Profile,
+    Provenance, Tiers,
+};
 use crate::durable::{PartialFolder, write_bytes};
 use crate::error::{Error, Result};
 use crate::model::Layout;
@@ -27,6 +30,10 @@ use crate::model::schema::Schema;
 
 const ENCODER_FILE: &str = "encoder.bin";
 const WEIGHTS_FILE: &str = "weights.safetensors";
+/// The rungs below the model, since format 2.
+const TIERS_FILE: &str = "tiers.bin";
+/// Numbers in bulk of the cheap one, where there is one.
+const CHEAP_FILE: &str = "cheap.safetensors";
 
 /// `encoder.bin`.
 #[derive(Serialize, Deserialize)]
@@ -38,6 +45,15 @@ struct Metadata {
     /// Settings that say how the weights are put together, as JSON, so that later versions can add some; empty for models
     /// that need none.
     model_settings: String,
+}
+
+/// `tiers.bin`.
+#[derive(Serialize, Deserialize)]
+struct TiersMetadata {
+    /// Plan of the indexer and calibrator.
+    cheap: Option<(Plan, Calibrator)>,
+    base_rate_logit: f32,
+    base_rate_calibrator: Calibrator,
 }
 
 /// A tensor to be written.
@@ -61,7 +77,7 @@ impl Bundle {
 
     /// A bundle that can score but has no name yet: for looks at a model that is still learning.
     pub fn draft(parts: Parts, provenance: Provenance, profile: Profile) -> Bundle {
-        let Parts { schema, encoder, indexer, model, calibrator } = parts;
+        let Parts { schema, encoder, indexer, model, calibrator, tiers } = parts;
         let kind = model.kind();
         let manifest = Manifest {
             magic: MAGIC.into(),
@@ -76,7 +92,7 @@ impl Bundle {
             metrics: IndexMap::new(),
             files: IndexMap::new(),
         };
-        Bundle { manifest, schema, encoder, indexer, model, calibrator }
+        Bundle { manifest, schema, encoder, indexer, model, calibrator, tiers }
     }
 
     /// Writes the bundle to `folder`, whole or not at all. A bundle already there is replaced.
@@ -131,16 +147,24 @@ impl Bundle {
         if schema.fingerprint() != manifest.schema_fingerprint || metadata.encoder.schema() != schema.fingerprint() {
             return Err(refuse("schema, encoder and manifest do not belong together".into()));
         }
-        let tensors = SafeTensors::deserialize(file(WEIGHTS_FILE)?)
-            .map_err(|error| refuse(format!("{WEIGHTS_FILE} cannot be read: {error}")))?;
-        let weights = Weights { tensors, bundle: &name };
-        let indexer = Indexer::from_parts(metadata.plan, weights.vocabularies()?, &name)?;
+        let weights = Weights::read(file(WEIGHTS_FILE)?, WEIGHTS_FILE, &name)?;
+        let indexer = weights.indexer(metadata.plan)?;
         let model = weights.model(manifest.kind, &metadata.model_settings, indexer.layout())?;
-        Ok(Bundle { manifest, schema, encoder: metadata.encoder, indexer, model, calibrator: metadata.calibrator })
+        let tiers = match manifest.format {
+            1 => Tiers::of_rate(manifest.profile.clicks, manifest.profile.rows),
+            _ => {
+                let tiers: TiersMetadata = codec::decode(file(TIERS_FILE)?)
+                    .map_err(|error| refuse(format!("{TIERS_FILE} cannot be read: {error}")))?;
+                let weights = tiers.cheap.is_some().then(|| Weights::read(file(CHEAP_FILE)?, CHEAP_FILE, &name));
+                tiers.restore(weights.transpose()?, metadata.encoder.width())?
+            }
+        };
+        let Metadata { encoder, calibrator, .. } = metadata;
+        Ok(Bundle { manifest, schema, encoder, indexer, model, calibrator, tiers })
     }
 
     /// The bundle's files but for the manifest.
-    fn files(&self) -> [(&'static str, Vec<u8>); 2] {
+    fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let (plan, vocabularies) = self.indexer.parts();
         let metadata = Metadata {
             schema_source: self.schema.source.clone(),
@@ -152,34 +176,71 @@ impl Bundle {
                 Model::Dcn(model) => serde_json::to_string(model.config()).expect("settings serialize"),
             },
         };
-        let mut tensors: Vec<(String, Tensor<'_>)> = Vec::new();
-        for (position, codes) in vocabularies.into_iter().enumerate() {
-            let bytes = bytemuck::cast_slice(codes);
-            tensors.push((
-                format!("vocabulary.{position}"),
-                Tensor { shape: vec![codes.len()], dtype: Dtype::U32, bytes },
-            ));
-        }
-        let mut weights = |name: &str, shape: Vec<usize>, values| {
-            let bytes = bytemuck::cast_slice::<f32, u8>(values);
-            tensors.push((name.into(), Tensor { shape, dtype: Dtype::F32, bytes }));
+        let weights = match &self.model {
+            Model::BaseRate(model) => vec![("logit".to_owned(), vec![1], std::slice::from_ref(&model.logit))],
+            Model::Ftrl(model) => linear_tensors(model),
+            Model::Dcn(model) => model.tensors(),
         };
-        match &self.model {
-            Model::BaseRate(model) => weights("logit", vec![1], std::slice::from_ref(&model.logit)),
-            Model::Ftrl(model) => {
-                weights("weights", vec![model.weights.len()], &model.weights);
-                weights("bias", vec![1], std::slice::from_ref(&model.bias));
-            }
-            Model::Dcn(model) => {
-                model.tensors().into_iter().for_each(|(name, shape, values)| weights(&name, shape, values))
-            }
+        let tiers = TiersMetadata {
+            cheap: self.tiers.cheap.as_ref().map(|cheap| (cheap.indexer.parts().0.clone(), cheap.calibrator.clone())),
+            base_rate_logit: self.tiers.base_rate.model.logit,
+            base_rate_calibrator: self.tiers.base_rate.calibrator.clone(),
+        };
+        let mut files = vec![
+            (ENCODER_FILE, codec::encode(&metadata)),
+            (WEIGHTS_FILE, tensors_file(vocabularies, weights)),
+            (TIERS_FILE, codec::encode(&tiers)),
+        ];
+        if let Some(cheap) = &self.tiers.cheap {
+            files.push((CHEAP_FILE, tensors_file(cheap.indexer.parts().1, linear_tensors(&cheap.model))));
         }
-        let views = tensors.iter().map(|(name, tensor)| {
-            let view = TensorView::new(tensor.dtype, tensor.shape.clone(), tensor.bytes);
-            (name.as_str(), view.expect("the bytes are those of the shape"))
-        });
-        let bytes = serialize(views, None).expect("tensors of known shapes serialize");
-        [(ENCODER_FILE, codec::encode(&metadata)), (WEIGHTS_FILE, bytes)]
+        files
+    }
+}
+
+fn linear_tensors(model: &FtrlModel) -> Vec<(String, Vec<usize>, &[f32])> {
+    vec![
+        ("weights".into(), vec![model.weights.len()], &model.weights),
+        ("bias".into(), vec![1], std::slice::from_ref(&model.bias)),
+    ]
+}
+
+/// Vocabularies and weights (name, shape, values) → a safetensors file.
+fn tensors_file(vocabularies: Vec<&[u32]>, weights: Vec<(String, Vec<usize>, &[f32])>) -> Vec<u8> {
+    let codes = vocabularies.into_iter().enumerate().map(|(position, codes)| {
+        let bytes = bytemuck::cast_slice(codes);
+        (format!("vocabulary.{position}"), Tensor { shape: vec![codes.len()], dtype: Dtype::U32, bytes })
+    });
+    let weights = weights.into_iter().map(|(name, shape, values)| {
+        let bytes = bytemuck::cast_slice::<f32, u8>(values);
+        (name, Tensor { shape, dtype: Dtype::F32, bytes })
+    });
+    let tensors: Vec<(String, Tensor<'_>)> = codes.chain(weights).collect();
+    let views = tensors.iter().map(|(name, tensor)| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), tensor.bytes);
+        (name.as_str(), view.expect("the bytes are those of the shape"))
+    });
+    serialize(views, None).expect("tensors of known shapes serialize")
+}
+
+impl TiersMetadata {
+    /// The rungs, with the weights of the cheap one where there is one. Rows have `codes_width` codes.
+    fn restore(self, weights: Option<Weights<'_>>, codes_width: usize) -> Result<Tiers> {
+        let cheap = match (self.cheap, weights) {
+            (Some((plan, calibrator)), Some(weights)) => {
+                let indexer = weights.indexer(plan)?;
+                if indexer.codes_width() != codes_width {
+                    let got = indexer.codes_width();
+                    let message = format!("{TIERS_FILE} takes rows of {got} codes, expected {codes_width}");
+                    return Err(Error::bundle(weights.bundle, message));
+                }
+                let model = weights.linear(indexer.layout())?;
+                Some(Arc::new(CheapTier { indexer, model, calibrator }))
+            }
+            _ => None,
+        };
+        let model = BaseRateModel { logit: self.base_rate_logit };
+        Ok(Tiers { cheap, base_rate: BaseRateTier { model, calibrator: self.base_rate_calibrator } })
     }
 }
 
@@ -234,10 +295,21 @@ impl Manifest {
 /// Tensors of a bundle, looked up by name.
 struct Weights<'a> {
     tensors: SafeTensors<'a>,
+    file: &'static str,
     bundle: &'a str,
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
+    fn read(bytes: &'a [u8], file: &'static str, bundle: &'a str) -> Result<Self> {
+        let tensors = SafeTensors::deserialize(bytes)
+            .map_err(|error| Error::bundle(bundle, format!("{file} cannot be read: {error}")))?;
+        Ok(Weights { tensors, file, bundle })
+    }
+
+    fn indexer(&self, plan: Plan) -> Result<Indexer> {
+        Indexer::from_parts(plan, self.vocabularies()?, self.bundle)
+    }
+
     fn vocabularies(&self) -> Result<Vec<Vec<u32>>> {
         let count = self.tensors.names().iter().filter(|name| name.starts_with("vocabulary.")).count();
         (0..count).map(|position| self.numbers(&format!("vocabulary.{position}"), Dtype::U32, None)).collect()
@@ -246,10 +318,7 @@ impl Weights<'_> {
     fn model(&self, kind: ModelKind, settings: &str, layout: &Layout) -> Result<Model> {
         match kind {
             ModelKind::BaseRate => Ok(Model::BaseRate(BaseRateModel { logit: self.one("logit")? })),
-            ModelKind::Ftrl => {
-                let weights = self.numbers("weights", Dtype::F32, Some(&[layout.table_rows]))?;
-                Ok(Model::Ftrl(FtrlModel { weights, bias: self.one("bias")? }))
-            }
+            ModelKind::Ftrl => Ok(Model::Ftrl(self.linear(layout)?)),
             ModelKind::Dcn => {
                 let config: DcnConfig = serde_json::from_str(settings)
                     .map_err(|error| Error::bundle(self.bundle, format!("its settings cannot be read: {error}")))?;
@@ -265,6 +334,11 @@ impl Weights<'_> {
         }
     }
 
+    fn linear(&self, layout: &Layout) -> Result<FtrlModel> {
+        let weights = self.numbers("weights", Dtype::F32, Some(&[layout.table_rows]))?;
+        Ok(FtrlModel { weights, bias: self.one("bias")? })
+    }
+
     fn one(&self, name: &str) -> Result<f32> {
         Ok(self.numbers(name, Dtype::F32, Some(&[1]))?[0])
     }
@@ -272,7 +346,7 @@ impl Weights<'_> {
     /// The numbers of a tensor, which may lie unaligned in the file.
     fn numbers<T: bytemuck::Pod>(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<Vec<T>> {
         let refuse = |message: String| Error::bundle(self.bundle, message);
-        let tensor = self.tensors.tensor(name).map_err(|_| refuse(format!("{WEIGHTS_FILE} has no tensor {name:?}")))?;
+        let tensor = self.tensors.tensor(name).map_err(|_| refuse(format!("{} has no tensor {name:?}", self.file)))?;
         if tensor.dtype() != dtype || shape.is_some_and(|shape| tensor.shape() != shape) {
             let (got, shape) = (tensor.shape(), shape.unwrap_or(&[]));
             return Err(refuse(format!(

@@ -30,12 +30,12 @@ fn trained(mode: Mode) -> (Bundle, Vec<u32>) {
     if builder.counts() {
         builder.count(&codes, Threads::one());
     }
-    let indexer = builder.finish();
-    let mut learner = crate::model::ftrl::FtrlLearner::new(&Default::default(), indexer.layout().table_rows);
+    let full = builder.finish();
+    let mut learner = crate::model::ftrl::FtrlLearner::new(&Default::default(), full.layout().table_rows);
     let labels: Vec<f32> = (0..64).map(|row| f32::from(row % 3 == 0)).collect();
     let mut slots = Vec::new();
-    indexer.index(&codes, &mut slots);
-    let slots = Slots::new(indexer.layout().width(), &slots);
+    full.index(&codes, &mut slots);
+    let slots = Slots::new(full.layout().width(), &slots);
     learner.learn(&Batch { slots, labels: &labels, weights: None }, 1.0, Threads::one());
     let model = Model::Ftrl(learner.freeze());
     let calibrator = Calibrator { log_kept_negatives: -0.5, map: Map::Identity };
@@ -52,12 +52,31 @@ fn trained(mode: Mode) -> (Bundle, Vec<u32>) {
         clicks: 22,
         passes: 1,
         progressive_log_loss: 0.6,
-        table_rows: indexer.layout().table_rows as u64,
+        table_rows: full.layout().table_rows as u64,
         calibration: Choice { method: Method::Identity, rows: 0, losses: vec![] },
         score_quantiles: vec![0.1, 0.2],
         scoring: None,
+        tiers: Default::default(),
     };
-    (Bundle::new(Parts { schema, encoder, indexer, model, calibrator }, provenance, profile, Default::default()), codes)
+    let mut tiers = Tiers::of_rate(22, 64);
+    let cheap = IndexerConfig { mode, features: Some(vec!["a".into()]), crosses: vec![] };
+    let mut builder = IndexerBuilder::new(&cheap, &encoder).unwrap();
+    if builder.counts() {
+        builder.count(&codes, Threads::one());
+    }
+    let indexer = builder.finish();
+    let weights = (0..indexer.layout().table_rows).map(|slot| (slot % 7) as f32 / 8.0).collect();
+    let model_of_cheap = FtrlModel { weights, bias: -1.5 };
+    tiers.cheap = Some(Arc::new(CheapTier { indexer, model: model_of_cheap, calibrator: Calibrator::identity() }));
+    (
+        Bundle::new(
+            Parts { schema, encoder, indexer: full, model, calibrator, tiers },
+            provenance,
+            profile,
+            Default::default(),
+        ),
+        codes,
+    )
 }
 
 fn scores(bundle: &Bundle, codes: &[u32]) -> Vec<f64> {
@@ -76,7 +95,17 @@ fn what_is_written_is_read() {
         let read = Bundle::open(&path).unwrap();
         assert_eq!(read.manifest, bundle.manifest);
         assert_eq!((&read.schema, &read.encoder, &read.indexer), (&bundle.schema, &bundle.encoder, &bundle.indexer));
+        assert_eq!(read.tiers, bundle.tiers);
         assert_eq!(scores(&read, &codes), scores(&bundle, &codes));
+        for tier in Tier::ALL {
+            let of = |bundle: &Bundle| {
+                let mut probabilities = Vec::new();
+                bundle.score_tier(tier, &codes, &mut ScoreScratch::default(), &mut probabilities).unwrap();
+                probabilities
+            };
+            assert_eq!(of(&read), of(&bundle), "{tier}");
+            assert_eq!(of(&read) == scores(&bundle, &codes), tier == Tier::Full);
+        }
         for (row, expected) in codes.chunks(2).zip(scores(&bundle, &codes)) {
             assert_eq!(scores(&read, row), [expected], "a row alone");
         }
@@ -97,7 +126,7 @@ fn spoiled(file: &str, change: impl FnOnce(&Path)) -> String {
 
 #[test]
 fn corruption_is_refused_by_name() {
-    for file in ["encoder.bin", "weights.safetensors"] {
+    for file in ["encoder.bin", "weights.safetensors", "tiers.bin", "cheap.safetensors"] {
         let flip = |path: &Path| {
             let mut bytes = fs::read(path).unwrap();
             let middle = bytes.len() / 2;
@@ -118,7 +147,7 @@ fn corruption_is_refused_by_name() {
     let edit = |from: &'static str, to: &'static str| {
         move |path: &Path| fs::write(path, fs::read_to_string(path).unwrap().replace(from, to)).unwrap()
     };
-    assert!(spoiled("manifest.json", edit("\"format\": 1", "\"format\": 2")).contains("expected format 1 to 1, got 2"));
+    assert!(spoiled("manifest.json", edit("\"format\": 2", "\"format\": 3")).contains("expected format 1 to 2, got 3"));
     assert!(spoiled("manifest.json", edit("\"hash_version\": 1", "\"hash_version\": 9")).contains("hash version 9"));
     assert!(
         spoiled("manifest.json", edit("\"kind\": \"ftrl\"", "\"kind\": \"base-rate\""))
@@ -133,7 +162,8 @@ fn corruption_is_refused_by_name() {
 #[test]
 fn same_content_same_bytes() {
     let read = |folder: &Path| {
-        ["manifest.json", "encoder.bin", "weights.safetensors"].map(|file| fs::read(folder.join(file)).unwrap())
+        ["manifest.json", "encoder.bin", "weights.safetensors", "tiers.bin", "cheap.safetensors"]
+            .map(|file| fs::read(folder.join(file)).unwrap())
     };
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));

@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 pub use refusal::RefusalKind;
 pub use server::{ServeOptions, ServerHandle, Source, serve, spawn};
 
-use super::{Live, scorer};
+use super::{Budget, Live, scorer};
 use meters::Meters;
 use refusal::Refusal;
 
@@ -101,9 +101,10 @@ fn score(shared: &Shared, body: &[u8], started: Instant) -> Result<(Vec<u8>, usi
     let model = shared.live.model();
     let request = wire::Request::parse(body, &model, shared.limits.candidates)?;
     SCRATCH.with_borrow_mut(|scratch| {
-        let probabilities = scorer::score(&model.bundle, request.context(), request.candidates(), scratch)
+        let budget = Budget::unlimited();
+        let scored = scorer::score(&model, request.context(), request.candidates(), &budget, scratch)
             .map_err(|refused| request.refusal(refused, &model))?;
-        Ok((wire::answer(model.name(), &request, probabilities, started)?, probabilities.len()))
+        Ok((wire::answer(model.name(), &request, scored, started)?, scored.len()))
     })
 }
 

@@ -17,7 +17,7 @@ use crate::error::nearest;
 use crate::model::row::Cell;
 use crate::predict::LiveModel;
 use crate::predict::fields::{Column, Reader};
-use crate::predict::scorer::Refused;
+use crate::predict::scorer::{Refused, Scored};
 
 /// A request that fits the model's schema.
 #[derive(Debug)]
@@ -418,7 +418,7 @@ fn items(list: &RawValue, most: usize) -> Result<Vec<&RawValue>, Refusal> {
 pub(super) fn answer(
     model: &str,
     request: &Request<'_>,
-    probabilities: &[f64],
+    scored: &[Scored],
     started: Instant,
 ) -> Result<Vec<u8>, Refusal> {
     #[derive(Serialize)]
@@ -429,16 +429,19 @@ pub(super) fn answer(
     }
 
     #[derive(Serialize)]
-    struct Scored<'a> {
+    struct Candidate<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RawValue>,
         probability: f64,
         tier: &'static str,
     }
 
-    let scored = request.candidates.iter().zip(probabilities);
-    let candidates: Vec<Scored<'_>> = scored
-        .map(|(candidate, probability)| Scored { id: candidate.id, probability: *probability, tier: "full" })
+    let candidates: Vec<Candidate<'_>> = (request.candidates.iter().zip(scored))
+        .map(|(candidate, scored)| Candidate {
+            id: candidate.id,
+            probability: scored.probability,
+            tier: scored.tier.name(),
+        })
         .collect();
     let micros = started.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
     serde_json::to_vec(&Answer { model, candidates, micros })
