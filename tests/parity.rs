@@ -16,7 +16,7 @@ use pctr::learn::Interrupt;
 use pctr::learn::score::score;
 use pctr::learn::source::{BadRows, Input};
 use pctr::model::Threads;
-use pctr::model::bundle::{Bundle, ModelKind};
+use pctr::model::bundle::{Bundle, ModelKind, Tier};
 use pctr::model::schema::FeatureKind;
 use pctr::predict::http::{Limits, Shared, app};
 use pctr::predict::{Live, LiveModel};
@@ -38,7 +38,7 @@ fn scored_as_file(bundle: &Bundle, rows: &[Vec<String>]) -> Vec<f64> {
     let mut scores = Vec::new();
     let mut bad = BadRows::new(0.0).unwrap();
     let (input, threads) = (Input::new(&path), Threads::one());
-    score(bundle, &input, &mut bad, threads, &mut scores, &mut |_| {}, &Interrupt::default()).unwrap();
+    score((bundle, Tier::Full), &input, &mut bad, threads, &mut scores, &mut |_| {}, &Interrupt::default()).unwrap();
     let scores = String::from_utf8(scores).unwrap();
     scores.strip_prefix("p\n").unwrap().lines().map(|probability| probability.parse().unwrap()).collect()
 }

@@ -16,7 +16,7 @@ use pctr::learn::settings::{Evidence, Settings, from_flags};
 use pctr::learn::source::{BadRows, Found, Input, MAX_BAD_ROWS, Reading, Refusal, read_rows};
 use pctr::learn::trainer::{Task, train};
 use pctr::model::Threads;
-use pctr::model::bundle::{Bundle, ModelKind};
+use pctr::model::bundle::{Bundle, ModelKind, Tier};
 use pctr::model::features::{EncoderBuilder, IndexerBuilder};
 use pctr::model::row::Cell;
 use pctr::model::schema::Schema;
@@ -258,7 +258,7 @@ fn score_text(place: &Place, kind: ModelKind, threads: Threads<'_>) -> Result<Wo
     let (input, mut bad) = (Input::new(place.log()), BadRows::new(MAX_BAD_ROWS)?);
     let start = Instant::now();
     let mut out = std::io::sink();
-    let rows = score(&bundle, &input, &mut bad, threads, &mut out, &mut |_| (), &Interrupt::default())?;
+    let rows = score((&bundle, Tier::Full), &input, &mut bad, threads, &mut out, &mut |_| (), &Interrupt::default())?;
     Ok(Work { rows, seconds: start.elapsed().as_secs_f64() })
 }
 

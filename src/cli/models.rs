@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::print;
 use crate::error::{Error, Result};
+use crate::model::bundle::TierProfile;
 use crate::registry::{Action, Entry, Listed, PRODUCTION, Registry, SchemaChange, Stage};
 
 /// List, show, publish, promote and roll back models in a registry.
@@ -162,6 +163,10 @@ fn described(listed: &Listed, history: &[Entry]) -> String {
             ("calibration".into(), format!("{:?}", profile.calibration.method).to_lowercase()),
         ]);
         lines.extend(profile.scoring.map(|scoring| ("scoring".into(), scoring.to_string())));
+        if profile.tiers.is_empty() {
+            lines.push(("base-rate tier".into(), format!("{} clicks in {} rows", profile.clicks, profile.rows)));
+        }
+        lines.extend(profile.tiers.iter().map(|(tier, about)| (format!("{tier} tier"), of_tier(about))));
         let files = manifest.files.iter();
         lines.extend(files.map(|(name, file)| (name.clone(), format!("{} {}", size(file.bytes), file.fingerprint))));
         lines.extend(manifest.metrics.iter().map(|(name, value)| (name.clone(), value.to_string())));
@@ -171,6 +176,13 @@ fn described(listed: &Listed, history: &[Entry]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let lines: Vec<String> = lines.iter().map(|(name, text)| format!("{name:width$}  {text}")).collect();
     lines.join("\n")
+}
+
+/// A tier below the model, in a line.
+fn of_tier(about: &TierProfile) -> String {
+    let metrics = about.metrics.iter().map(|(name, value)| format!(", {} {value:.5}", name.replace('_', " ")));
+    let calibration = format!("{:?}", about.calibration.method).to_lowercase();
+    format!("{}, {calibration} calibration{}", about.kind, metrics.collect::<String>())
 }
 
 /// Settings one a line, with dotted names.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::learn::score::score;
 use crate::learn::source::{BadRows, Input, MAX_BAD_ROWS};
 use crate::model::Threads;
-use crate::model::bundle::Bundle;
+use crate::model::bundle::{Bundle, Tier};
 
 /// Write one calibrated probability for each row of a log.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(crate) struct ScoreArgs {
     /// - for standard output.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// Which rung of the budget ladder scores: full (the model), cheap (its companion) or base-rate.
+    #[arg(long, default_value = "full", value_parser = tier)]
+    tier: Tier,
     /// Threads; 0 takes one for each core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -44,7 +47,7 @@ impl ScoreArgs {
         let mut count = 0;
         let mut write = |out: &mut (dyn std::io::Write + Send)| {
             let threads = Threads::of(&pool);
-            count = score(&bundle, &input, &mut bad, threads, out, &mut on_progress, &context.interrupt)?;
+            count = score((&bundle, self.tier), &input, &mut bad, threads, out, &mut on_progress, &context.interrupt)?;
             Ok(())
         };
         match self.out.as_os_str() == "-" {
@@ -53,7 +56,14 @@ impl ScoreArgs {
         }
         bar.finish_and_clear();
         rows::note_bad_rows(context, bad.record());
-        context.note(format_args!("{count} rows scored by {}", bundle.manifest.model));
+        context.note(format_args!("{count} rows scored by {} ({})", bundle.manifest.model, self.tier));
         Ok(())
     }
+}
+
+fn tier(name: &str) -> Result<Tier, String> {
+    Tier::ALL.into_iter().find(|tier| tier.name() == name).ok_or_else(|| {
+        let hint = crate::error::nearest(name, Tier::ALL.map(Tier::name));
+        format!("expected full, cheap or base-rate{hint}")
+    })
 }

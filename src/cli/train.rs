@@ -44,6 +44,12 @@ pub(crate) struct TrainArgs {
     /// A setting, e.g. --set passes=2; see below.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Companion of a dcn for candidates that a request has no time for, calibrated on the same rows: ftrl or none.
+    #[arg(long, value_name = "KIND", default_value = "ftrl", value_parser = ["ftrl", "none"])]
+    cheap: String,
+    /// A setting of the companion, as --set.
+    #[arg(long, value_name = "KEY=VALUE")]
+    cheap_set: Vec<String>,
     /// Share of bad rows that is borne, 0 to 1.
     #[arg(long, default_value_t = MAX_BAD_ROWS)]
     max_bad_rows: f64,
@@ -59,6 +65,9 @@ pub(crate) struct TrainArgs {
     json: bool,
 }
 
+/// Settings are checked for some rows before any are read.
+const ANY_EVIDENCE: Evidence = Evidence { rows: 1_000_000, clicks: 30_000 };
+
 const SETTINGS_HELP: &str = include_str!("settings_help.txt");
 
 impl TrainArgs {
@@ -66,7 +75,17 @@ impl TrainArgs {
         let schema = schema(&self.schema)?;
         // Mistakes in settings are told before hours of preparing, not after.
         let table = from_flags(&self.set)?;
-        Settings::resolve(self.model, &table, &schema, Evidence { rows: 1_000_000, clicks: 30_000 }, "--set")?;
+        Settings::resolve(self.model, &table, &schema, ANY_EVIDENCE, "--set")?;
+        let cheap_table = from_flags(&self.cheap_set)?;
+        let has_companion = self.model == ModelKind::Dcn && self.cheap == "ftrl";
+        let companion_settings =
+            |evidence| Settings::resolve(ModelKind::Ftrl, &cheap_table, &schema, evidence, "--cheap-set");
+        if has_companion {
+            companion_settings(ANY_EVIDENCE)?;
+        } else if !self.cheap_set.is_empty() {
+            let message = format!("a {} model has no companion (--cheap {})", self.model, self.cheap);
+            return Err(Error::config("--cheap-set", "cheap", message));
+        }
         let pool = pool(self.threads)?;
         let threads = Threads::of(&pool);
         let mut opening = Opening { schema: &schema, encoder: None, max_bad_rows: self.max_bad_rows, threads };
@@ -78,8 +97,13 @@ impl TrainArgs {
             None => last_tenth(&rows.dataset, &schema)?,
         };
         let settings = Settings::resolve(self.model, &table, &schema, train_view.evidence(), "--set")?;
+        let companion = has_companion.then(|| companion_settings(train_view.evidence())).transpose()?;
         let task = Task { train: train_view, valid: valid_view, settings, seed: self.seed };
-        let trained = train_with_bar(context, &task, threads, self.model.name())?;
+        let mut trained = train_with_bar(context, &task, threads, self.model.name())?;
+        if let Some(settings) = companion {
+            let companion = train_with_bar(context, &Task { settings, ..task }, threads, "cheap tier")?;
+            trained = trained.with_cheap(companion)?;
+        }
         trained.bundle.write(&self.out)?;
         let manifest = &trained.bundle.manifest;
         if let Some(path) = &self.record {

@@ -41,7 +41,9 @@ pub use dispatch::{Isa, IsaError, isa};
 pub use dropout::dropout;
 pub use ftrl::{FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights};
 pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed};
-pub use int8::{QuantizedFinish, QuantizedMatrix, QuantizedRows, quantized_product};
+pub use int8::{
+    Part, QuantizedFinish, QuantizedMatrix, QuantizedRows, quantized_part, quantized_product, quantized_sums,
+};
 pub use layers::{
     add_bias, add_bias_relu, cross_backward, cross_backward_first, cross_forward, linear_backward, relu_backward,
     scale_shift,

@@ -12,17 +12,17 @@ use super::Interrupt;
 use super::source::{BLOCK, BadRows, Input, Progress, Reading, Refusal, TakeRows, read_blocks};
 use crate::error::{Error, Result};
 use crate::model::Threads;
-use crate::model::bundle::{Bundle, ScoreScratch};
+use crate::model::bundle::{Bundle, ScoreScratch, Tier};
 use crate::model::features::ColumnEncoder;
 use crate::model::row::{Cell, CellError, TextRows};
 
-/// Scores every row of `input` and writes `p` and one probability a row to `out` (each the shortest decimal that reads
+/// Scores every row of `input` by one tier of a bundle and writes `p` and one probability a row to `out` (each the shortest decimal that reads
 /// back as the same bits). Returns the number of rows.
 ///
 /// # Errors
-/// Those of [`read_blocks`]; io when `out` cannot be written.
+/// Those of [`read_blocks`]; bundle when it does not have the tier; io when `out` cannot be written.
 pub fn score(
-    bundle: &Bundle,
+    (bundle, tier): (&Bundle, Tier),
     input: &Input,
     bad: &mut BadRows,
     threads: Threads<'_>,
@@ -30,12 +30,13 @@ pub fn score(
     progress: &mut (dyn FnMut(Progress) + Send),
     interrupt: &Interrupt,
 ) -> Result<u64> {
+    bundle.check_tier(tier)?;
     let mut rows = 0;
     let write_error = |source| Error::Io { path: "predictions".into(), action: "write", source };
     out.write_all(b"p\n").map_err(write_error)?;
     let columns = ColumnEncoder::new(&bundle.encoder);
     let reading = Reading { schema: &bundle.schema, targets: false, interrupt };
-    let make = || BlockScorer::new(bundle, &columns);
+    let make = || BlockScorer::new(bundle, tier, &columns);
     let mut take = |scorer: &mut BlockScorer<'_>| {
         rows += scorer.usable.len() as u64;
         out.write_all(scorer.text.as_bytes()).map_err(write_error)?;
@@ -51,6 +52,7 @@ pub fn score(
 /// Scores the rows of a block.
 struct BlockScorer<'a> {
     bundle: &'a Bundle,
+    tier: Tier,
     columns: &'a ColumnEncoder,
     /// Codes of all rows; of those that cannot be used it does not matter which, they are scored and not told.
     codes: Vec<u32>,
@@ -63,9 +65,10 @@ struct BlockScorer<'a> {
 }
 
 impl<'a> BlockScorer<'a> {
-    fn new(bundle: &'a Bundle, columns: &'a ColumnEncoder) -> Self {
+    fn new(bundle: &'a Bundle, tier: Tier, columns: &'a ColumnEncoder) -> Self {
         BlockScorer {
             bundle,
+            tier,
             columns,
             codes: Vec::new(),
             usable: Vec::new(),
@@ -131,7 +134,7 @@ impl TakeRows for BlockScorer<'_> {
 
     fn end(&mut self) {
         self.probabilities.clear();
-        self.bundle.score(&self.codes, &mut self.scratch, &mut self.probabilities);
+        self.bundle.score_tier(self.tier, &self.codes, &mut self.scratch, &mut self.probabilities);
         for (probability, usable) in self.probabilities.iter().zip(&self.usable) {
             match usable {
                 true => writeln!(self.text, "{probability}").expect("a string takes everything"),

@@ -39,6 +39,35 @@ impl Layout {
     }
 }
 
+/// Spans in which rows that belong together differ, such as those of a request's candidates; in all other spans they have
+/// the same slots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnSpans {
+    positions: Vec<u32>,
+    marks: Vec<bool>,
+}
+
+impl OwnSpans {
+    /// Takes one mark for each span of a layout.
+    pub fn fill(&mut self, marks: impl Iterator<Item = bool>) {
+        self.marks.clear();
+        self.marks.extend(marks);
+        self.positions.clear();
+        let own = self.marks.iter().enumerate().filter(|(_, own)| **own);
+        self.positions.extend(own.map(|(position, _)| position as u32));
+    }
+
+    /// Their positions in the layout, ascending.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// Whether the span at a position of the layout is one of them.
+    pub fn contains(&self, position: usize) -> bool {
+        self.marks[position]
+    }
+}
+
 /// Slots of a block of rows, row by row: `rows × width` values, each below the table's size or [`EMPTY_SLOT`].
 #[derive(Debug, Clone, Copy)]
 pub struct Slots<'a> {

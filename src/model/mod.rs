@@ -18,7 +18,7 @@ pub mod ftrl;
 pub mod row;
 pub mod schema;
 
-pub use batch::{Batch, EMPTY_SLOT, Layout, Slots, Span, Threads};
+pub use batch::{Batch, EMPTY_SLOT, Layout, OwnSpans, Slots, Span, Threads};
 
 /// A finished model: slots in, logits out. Cannot fail, cannot learn.
 pub trait Predict {

@@ -12,6 +12,10 @@
 //!
 //! A row that holds a NaN or an infinity has no range; its whole result is NaN.
 //!
+//! Where ranges are known in advance, one for each step of k and the same for all rows ([`QuantizedRows::fill_known`]), the scales
+//! of A go into B, and a product is Σ q_k p_k alone: then it can be cut anywhere, and what rows have in common is summed once
+//! ([`Part`]).
+//!
 //! B is packed in units of 16 columns. A unit holds for each four steps of k one line of 64 bytes, `[column][k]`: what
 //! the VNNI instruction multiplies with four bytes of a row of A. Past the last step B holds zeros.
 
@@ -23,15 +27,17 @@ mod weights;
 use super::dispatch::isa;
 use super::gemm::piece;
 use super::matrix::{Matrix, MatrixMut};
+use super::vectors::assert_same;
+use rows::KNOWN_ZERO;
 pub use rows::QuantizedRows;
 pub use tile::Body;
-use tile::{Sums, Tile, UNIT};
+use tile::{MOST_UNITS, Sums, Tile, UNIT};
 
 /// Most rows of B: sums of this many products of 255 · 127 stay inside an `i32`.
 pub const MOST_DEPTH: usize = (i32::MAX / (255 * 127)) as usize;
 
 /// Steps of k that are multiplied at once.
-const GROUP: usize = 4;
+pub const GROUP: usize = 4;
 
 /// B in 8 bits, packed; a model's weights.
 #[derive(Clone, Debug)]
@@ -43,6 +49,17 @@ pub struct QuantizedMatrix {
     sums: Vec<f32>,
     rows: usize,
     columns: usize,
+    /// 0, 1, … for all lines of a unit.
+    every_line: Vec<u32>,
+}
+
+/// Some of the steps of k: those that A holds, and what the others come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Which four steps of k each four columns of A are.
+    pub lines: &'a [u32],
+    /// What sums begin with, one for each column of B and zeros up to a multiple of 16 ([`QuantizedMatrix::start`]).
+    pub sums: &'a [i32],
 }
 
 /// Four steps of k of a unit; a cache line.
@@ -88,7 +105,26 @@ impl QuantizedMatrix {
             scales.push(scale);
             sums.push(scale * sum as f32);
         }
-        QuantizedMatrix { units, scales, sums, rows, columns }
+        QuantizedMatrix { units, scales, sums, rows, columns, every_line: (0..groups as u32).collect() }
+    }
+
+    /// What sums over rows of [`QuantizedRows::fill_known`] begin with: their bytes are 128 too great.
+    pub fn start(&self) -> Vec<i32> {
+        let groups = self.groups();
+        let mut start = vec![0; self.columns.next_multiple_of(UNIT)];
+        for (unit, start) in start.chunks_exact_mut(UNIT).enumerate() {
+            for line in &self.units[unit * groups..(unit + 1) * groups] {
+                for (start, values) in start.iter_mut().zip(&line.0) {
+                    *start -= KNOWN_ZERO * values.iter().map(|&value| i32::from(value)).sum::<i32>();
+                }
+            }
+        }
+        start
+    }
+
+    /// Lines of a unit.
+    fn groups(&self) -> usize {
+        self.every_line.len()
     }
 
     /// Rows of the matrix (K).
@@ -115,10 +151,51 @@ pub fn quantized_product(c: MatrixMut<'_>, a: &QuantizedRows, b: &QuantizedMatri
     product_with(Body::of(isa()), c, a, b, finish);
 }
 
+/// [`quantized_product`] of a part of the steps of k.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn quantized_part(
+    c: MatrixMut<'_>,
+    a: &QuantizedRows,
+    b: &QuantizedMatrix,
+    part: Part<'_>,
+    finish: QuantizedFinish<'_>,
+) {
+    part.check(a, b);
+    part_with(Body::of(isa()), c, a, b, part, finish);
+}
+
+/// Adds one row of A to sums, those of a part of the steps of k.
+///
+/// # Panics
+/// When the shapes do not fit.
+pub fn quantized_sums(a: &QuantizedRows, b: &QuantizedMatrix, lines: &[u32], sums: &mut [i32]) {
+    Part { lines, sums }.check(a, b);
+    assert_same("int8 (rows of one)", a.rows(), 1);
+    let (body, groups) = (Body::of(isa()), b.groups());
+    let mut of_tile = Sums::default();
+    let widest = body.most_units(1);
+    for (block, sums) in sums.chunks_mut(widest * UNIT).enumerate() {
+        let (first, units) = (block * widest, sums.len() / UNIT);
+        let b = &b.units[first * groups..(first + units) * groups];
+        Tile { lines, a: a.bytes_from(0), a_stride: a.stride(), b, start: sums }.run(body, 1, units, &mut of_tile);
+        sums.copy_from_slice(&of_tile.0[..units * UNIT]);
+    }
+}
+
+impl Part<'_> {
+    fn check(&self, a: &QuantizedRows, b: &QuantizedMatrix) {
+        assert_same("int8 (lines)", self.lines.len() * GROUP, a.stride());
+        assert_same("int8 (sums)", self.sums.len(), b.columns.next_multiple_of(UNIT));
+        assert!(self.lines.iter().all(|line| (*line as usize) < b.groups()), "int8: a line outside B");
+    }
+}
+
 /// [`quantized_product`] with a body, which the processor must have.
 pub(super) fn product_with(
     body: Body,
-    mut c: MatrixMut<'_>,
+    c: MatrixMut<'_>,
     a: &QuantizedRows,
     b: &QuantizedMatrix,
     finish: QuantizedFinish<'_>,
@@ -132,22 +209,37 @@ pub(super) fn product_with(
         b.rows,
         b.columns
     );
+    part_with(body, c, a, b, Part { lines: &b.every_line, sums: &[] }, finish);
+}
+
+/// All steps of `part`; empty sums are zeros.
+pub(super) fn part_with(
+    body: Body,
+    mut c: MatrixMut<'_>,
+    a: &QuantizedRows,
+    b: &QuantizedMatrix,
+    part: Part<'_>,
+    finish: QuantizedFinish<'_>,
+) {
+    const ZEROS: &[i32] = &[0; MOST_UNITS * UNIT];
+    let (rows, columns) = (c.rows(), c.columns());
     finish::check(&finish, rows, columns);
     if rows == 0 || columns == 0 {
         return;
     }
-    let groups = b.rows.div_ceil(GROUP);
+    let groups = b.groups();
     let panels = rows.div_ceil(body.most_rows());
     let units = columns.div_ceil(UNIT);
     let widest = body.most_units(rows.div_ceil(panels));
     let mut sums = Sums::default();
     let blocks = units.div_ceil(widest);
     for units in (0..blocks).map(|block| piece(units, blocks, block)) {
+        let start = if part.sums.is_empty() { ZEROS } else { &part.sums[units.start * UNIT..] };
         let columns = units.start * UNIT..columns.min(units.end * UNIT);
-        let lines = &b.units[units.start * groups..units.end * groups];
+        let of_b = &b.units[units.start * groups..units.end * groups];
         for panel in 0..panels {
             let rows = piece(rows, panels, panel);
-            let tile = Tile { groups, a: a.bytes_from(rows.start), a_stride: a.stride(), b: lines };
+            let tile = Tile { lines: part.lines, a: a.bytes_from(rows.start), a_stride: a.stride(), b: of_b, start };
             tile.run(body, rows.len(), units.len(), &mut sums);
             finish::tile(c.reborrow(), &sums, units.len() * UNIT, rows, columns.clone(), a.ranges(), b, &finish);
         }

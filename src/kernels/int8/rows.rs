@@ -1,6 +1,6 @@
 //! Rows of `f32` → bytes, each row over its own range.
 
-use super::super::dispatch::{Isa, isa};
+use super::super::dispatch::{Isa, isa, per_isa};
 use super::super::matrix::Matrix;
 use super::GROUP;
 
@@ -33,6 +33,23 @@ impl QuantizedRows {
         self.bytes.resize(rows.rows() * stride, 0);
         self.ranges.resize(rows.rows(), Range::default());
         quantize(rows, &mut self.bytes, stride, &mut self.ranges);
+    }
+
+    /// Rounds some runs of values of each row over ranges known in advance. A row of `rows` is runs of `inverse.len()` values;
+    /// value `k` of each lies in ±127 / `inverse[k]`, and its byte is 128 + value · `inverse[k]`. `runs` are the numbers of
+    /// those to take; each takes a multiple of four bytes.
+    ///
+    /// # Panics
+    /// When the columns are strided, or a run is outside the row.
+    pub fn fill_known(&mut self, rows: Matrix<'_>, runs: &[u32], inverse: &[f32]) {
+        let stride = inverse.len().next_multiple_of(GROUP);
+        self.columns = runs.len() * stride;
+        self.bytes.resize(rows.rows() * self.columns, 0);
+        self.ranges.clear();
+        self.ranges.resize(rows.rows(), Range { low: 0.0, step: 1.0 });
+        for (row, bytes) in self.bytes.chunks_exact_mut(self.columns.max(1)).enumerate() {
+            known_runs(rows.row(row), runs, inverse, bytes);
+        }
     }
 
     /// Number of rows.
@@ -76,6 +93,25 @@ fn quantize(rows: Matrix<'_>, bytes: &mut [u8], stride: usize, ranges: &mut [Ran
         *range = taken;
         for (byte, &value) in bytes.iter_mut().zip(values) {
             *byte = (value - low).mul_add(inverse, ROUND).to_bits() as u8;
+        }
+    }
+}
+
+/// The byte of 0 where ranges are known in advance.
+pub(super) const KNOWN_ZERO: i32 = 128;
+
+per_isa! {
+    /// One row of [`QuantizedRows::fill_known`].
+    fn known_runs(values: &[f32], runs: &[u32], inverse: &[f32], bytes: &mut [u8]) = known_runs_body
+}
+
+#[inline(always)]
+fn known_runs_body(values: &[f32], runs: &[u32], inverse: &[f32], bytes: &mut [u8]) {
+    let length = inverse.len();
+    for (&run, bytes) in runs.iter().zip(bytes.chunks_exact_mut(length.next_multiple_of(GROUP))) {
+        let values = &values[run as usize * length..][..length];
+        for ((byte, &value), &inverse) in bytes.iter_mut().zip(values).zip(inverse) {
+            *byte = value.mul_add(inverse, ROUND + KNOWN_ZERO as f32).to_bits() as u8;
         }
     }
 }

@@ -6,6 +6,9 @@ use super::{GROUP, Line};
 /// Columns of a unit of B: the 32-bit sums of one AVX-512 register.
 pub(super) const UNIT: usize = 16;
 
+/// Most units of a tile.
+pub(super) const MOST_UNITS: usize = 8;
+
 /// Most units × rows of a tile.
 const MOST_CELLS: usize = 27;
 
@@ -94,23 +97,25 @@ fn has_vnni() -> bool {
 
 /// What a tile is the product of.
 pub(super) struct Tile<'a> {
-    /// Steps of k, by fours.
-    pub(super) groups: usize,
+    /// Which line of a unit each four columns of A meet.
+    pub(super) lines: &'a [u32],
     /// Rows of A from the first of the tile on.
     pub(super) a: &'a [u8],
     /// Bytes from one row of A to the next.
     pub(super) a_stride: usize,
     /// Units of B, one after another.
     pub(super) b: &'a [Line],
+    /// What the sums of every row begin with, 16 a unit.
+    pub(super) start: &'a [i32],
 }
 
 impl Tile<'_> {
     /// Fills the first rows × units × 16 of `sums`. The processor must have the body.
     pub(super) fn run(self, body: Body, rows: usize, units: usize, sums: &mut Sums) {
         // What the bodies rely on.
-        assert!(rows * units <= MOST_CELLS && self.b.len() == units * self.groups);
-        assert!(self.a.len() >= (rows - 1) * self.a_stride + self.groups * GROUP);
-        debug_assert!(body.is_available());
+        assert!(rows * units <= MOST_CELLS && self.start.len() >= units * UNIT && self.b.len().is_multiple_of(units));
+        assert!(self.a.len() >= (rows - 1) * self.a_stride + self.lines.len() * GROUP);
+        debug_assert!(body.is_available() && self.lines.iter().all(|line| (*line as usize) < self.b.len() / units));
 
         /// The body of this many rows and units.
         macro_rules! pick {
@@ -143,14 +148,20 @@ impl Tile<'_> {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 unsafe fn vnni<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut Sums) {
     use std::arch::x86_64::*;
-    let mut chains = [[_mm512_setzero_si512(); UNITS]; ROWS];
-    let (a, b) = (tile.a.as_ptr(), tile.b.as_ptr());
-    for group in 0..tile.groups {
+    let (a, b, stride) = (tile.a.as_ptr(), tile.b.as_ptr(), tile.b.len() / UNITS);
+    let mut start = [_mm512_setzero_si512(); UNITS];
+    for (unit, start) in start.iter_mut().enumerate() {
+        // SAFETY: 16 a unit are there; see `Tile::run`.
+        *start = unsafe { _mm512_loadu_si512(tile.start.as_ptr().add(unit * UNIT).cast()) };
+    }
+    let mut chains = [start; ROWS];
+    for (group, &number) in tile.lines.iter().enumerate() {
         let mut lines = [_mm512_setzero_si512(); UNITS];
         for (unit, line) in lines.iter_mut().enumerate() {
-            // SAFETY: B holds UNITS × groups lines, each aligned; see `Tile::run`. The prefetch may leave B: a hint only.
+            // SAFETY: B holds UNITS × stride lines, each aligned, and numbers are below the stride: `Part::check`, or all lines
+            // are meant. The prefetch may leave B: a hint only.
             unsafe {
-                let at = b.add(unit * tile.groups + group);
+                let at = b.add(unit * stride + number as usize);
                 *line = _mm512_load_si512(at.cast());
                 _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PREFETCH).cast());
             }
@@ -189,7 +200,7 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut
     const { assert!(UNITS == 1, "more would not fit the registers") };
     let mut chains = [[_mm256_setzero_si256(); QUARTERS]; ROWS];
     let (a, b) = (tile.a.as_ptr(), tile.b.as_ptr());
-    for group in 0..tile.groups {
+    for (group, &number) in tile.lines.iter().enumerate() {
         let mut factors = [_mm256_setzero_si256(); ROWS];
         for (row, factor) in factors.iter_mut().enumerate() {
             // SAFETY: each row of A holds groups × 4 bytes; see `Tile::run`.
@@ -197,8 +208,8 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut
             *factor = _mm256_cvtepu8_epi16(_mm_set1_epi32(bytes));
         }
         for quarter in 0..QUARTERS {
-            // SAFETY: B holds `groups` lines of four quarters; see `Tile::run`.
-            let values = unsafe { _mm_load_si128(b.add(group).cast::<__m128i>().add(quarter)) };
+            // SAFETY: lines have four quarters, and B this line: `Part::check`, or all lines are meant.
+            let values = unsafe { _mm_load_si128(b.add(number as usize).cast::<__m128i>().add(quarter)) };
             let values = _mm256_cvtepi8_epi16(values);
             for (chains, &factor) in chains.iter_mut().zip(&factors) {
                 // Two products of at most 255 · 127 each: exact.
@@ -210,6 +221,9 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut
     for (row, chains) in chains.iter().enumerate() {
         for (half, pair) in chains.as_chunks::<2>().0.iter().enumerate() {
             let added = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(pair[0], pair[1]));
+            // SAFETY: 16 values to begin with are there; see `Tile::run`.
+            let start = unsafe { _mm256_loadu_si256(tile.start.as_ptr().add(half * UNIT / 2).cast()) };
+            let added = _mm256_add_epi32(added, start);
             // SAFETY: ROWS × 16 is below the length of `Sums`, which is aligned.
             unsafe { _mm256_store_si256(out.add(row * UNIT + half * UNIT / 2).cast(), added) };
         }
@@ -218,11 +232,14 @@ unsafe fn avx2<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut
 
 fn scalar<const ROWS: usize, const UNITS: usize>(tile: Tile<'_>, sums: &mut Sums) {
     for row in 0..ROWS {
-        let bytes = &tile.a[row * tile.a_stride..][..tile.groups * GROUP];
+        let bytes = &tile.a[row * tile.a_stride..][..tile.lines.len() * GROUP];
         for unit in 0..UNITS {
             let mut chains = [0i32; UNIT];
-            let lines = &tile.b[unit * tile.groups..][..tile.groups];
-            for (line, bytes) in lines.iter().zip(bytes.as_chunks::<GROUP>().0) {
+            chains.copy_from_slice(&tile.start[unit * UNIT..][..UNIT]);
+            let stride = tile.b.len() / UNITS;
+            let lines = &tile.b[unit * stride..][..stride];
+            for (&number, bytes) in tile.lines.iter().zip(bytes.as_chunks::<GROUP>().0) {
+                let line = &lines[number as usize];
                 for (chain, values) in chains.iter_mut().zip(&line.0) {
                     let products = values.iter().zip(bytes).map(|(&value, &byte)| i32::from(value) * i32::from(byte));
                     *chain += products.sum::<i32>();

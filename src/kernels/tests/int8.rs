@@ -1,6 +1,6 @@
 //! Products in 8 bits: exact against the definition on every body, close to the exact product, the same alone and together.
 
-use super::super::int8::{Body, MOST_DEPTH, product_with};
+use super::super::int8::{Body, MOST_DEPTH, Part, part_with, product_with, quantized_part, quantized_sums};
 use super::super::{Matrix, MatrixMut, QuantizedFinish, QuantizedMatrix, QuantizedRows, quantized_product};
 use super::{SIZES, bits, numbers, on_every_isa};
 
@@ -172,6 +172,87 @@ fn rows_of_one_value_are_exact() {
         let got = finished_plain(Body::of(super::super::isa()), &[value; 12], &[1.0; 12]);
         assert!((got - 12.0 * value).abs() <= 1e-6 * (12.0 * value).abs(), "{value}: {got}");
     }
+}
+
+/// Runs of 6 values in [−1, 1], a product with 70 columns over known ranges: C of each body, whole and in two parts.
+fn known(body: Body, rows: usize, runs: usize, own: &[u32]) -> [Vec<f32>; 2] {
+    let (length, padded, columns) = (6, 8, 70);
+    let values = numbers(rows * runs * length, 11);
+    let shared: Vec<f32> = numbers(runs * length, 12);
+    let mut values = values[..rows * runs * length].to_vec();
+    for row in values.chunks_exact_mut(runs * length) {
+        for run in (0..runs).filter(|run| !own.contains(&(*run as u32))) {
+            row[run * length..][..length].copy_from_slice(&shared[run * length..][..length]);
+        }
+    }
+    let inverse: Vec<f32> = (0..length).map(|k| 127.0 / (1.0 + k as f32 / 8.0)).collect();
+    let weights = numbers(runs * padded * columns, 13);
+    let weights = QuantizedMatrix::quantize(Matrix::new(&weights[..runs * padded * columns], runs * padded, columns));
+    let (bias, start) = (numbers(columns, 14), weights.start());
+    let finish = || QuantizedFinish::Bias(&bias[..columns]);
+    let lines = |runs: &[u32]| runs.iter().flat_map(|run| run * 2..run * 2 + 2).collect::<Vec<u32>>();
+    let matrix = Matrix::new(&values, rows, runs * length);
+    let mut quantized = QuantizedRows::default();
+
+    let all: Vec<u32> = (0..runs as u32).collect();
+    let mut whole = vec![0.0; rows * columns];
+    quantized.fill_known(matrix, &all, &inverse);
+    let part = Part { lines: &lines(&all), sums: &start };
+    part_with(body, MatrixMut::new(&mut whole, rows, columns), &quantized, &weights, part, finish());
+
+    let others: Vec<u32> = all.iter().copied().filter(|run| !own.contains(run)).collect();
+    let mut sums = start.clone();
+    quantized.fill_known(Matrix::new(&shared[..runs * length], 1, runs * length), &others, &inverse);
+    quantized_sums(&quantized, &weights, &lines(&others), &mut sums);
+    let mut cut = vec![0.0; rows * columns];
+    quantized.fill_known(matrix, own, &inverse);
+    let part = Part { lines: &lines(own), sums: &sums };
+    part_with(body, MatrixMut::new(&mut cut, rows, columns), &quantized, &weights, part, finish());
+    [whole, cut]
+}
+
+#[test]
+fn a_product_over_known_ranges_is_the_same_in_parts() {
+    for (rows, runs, own) in [(1, 1, &[0][..]), (3, 5, &[1, 4]), (20, 7, &[0, 2, 3]), (5, 4, &[]), (4, 3, &[0, 1, 2])] {
+        let expected = known(Body::Scalar, rows, runs, own);
+        assert_eq!(bits(&expected[0]), bits(&expected[1]), "{rows} rows, own {own:?} of {runs}");
+        for body in Body::ALL.into_iter().filter(|body| body.is_available()) {
+            for (got, expected) in known(body, rows, runs, own).iter().zip(&expected) {
+                assert_eq!(bits(got), bits(expected), "{body:?}: {rows} rows, own {own:?} of {runs}");
+            }
+        }
+    }
+    on_every_isa(|| known(Body::of(super::super::isa()), 9, 5, &[1, 2]).map(|c| bits(&c)));
+}
+
+#[test]
+fn a_product_over_known_ranges_is_near_the_exact_one() {
+    let (values, weights) = (numbers(40 * 12, 15), numbers(12 * 20, 16));
+    let mut quantized = QuantizedRows::default();
+    quantized.fill_known(Matrix::new(&values[..40 * 12], 40, 12), &[0, 1, 2], &[127.0; 4]);
+    let matrix = QuantizedMatrix::quantize(Matrix::new(
+        &weights[..12 * 20].iter().map(|weight| weight / 127.0).collect::<Vec<f32>>(),
+        12,
+        20,
+    ));
+    let mut c = vec![0.0; 40 * 20];
+    let part = Part { lines: &[0, 1, 2], sums: &matrix.start() };
+    quantized_part(MatrixMut::new(&mut c, 40, 20), &quantized, &matrix, part, QuantizedFinish::Bias(&[0.0; 20]));
+    for (row, c) in c.chunks_exact(20).enumerate() {
+        for (column, got) in c.iter().enumerate() {
+            let exact: f32 = (0..12).map(|k| values[row * 12 + k] * weights[k * 20 + column]).sum();
+            assert!((got - exact).abs() < 0.06, "row {row} column {column}: {got}, not {exact}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "int8: a line outside B")]
+fn lines_must_be_there() {
+    let mut quantized = QuantizedRows::default();
+    quantized.fill_known(Matrix::new(&[0.0; 8], 1, 8), &[0], &[1.0; 4]);
+    let weights = QuantizedMatrix::quantize(Matrix::new(&[0.0; 4], 4, 1));
+    quantized_sums(&quantized, &weights, &[1], &mut [0; 16]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::learn::experiment::record::RECORD_FILE;
 use crate::learn::score::score;
 use crate::learn::source::{BadRows, Input, Progress};
 use crate::model::Threads;
-use crate::model::bundle::{Bundle, MANIFEST_FILE};
+use crate::model::bundle::{Bundle, MANIFEST_FILE, Tier};
 
 /// One model that bids.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Candidate {
                 // Reading the prices has already judged how many rows may be bad.
                 let mut bad = BadRows::new(1.0)?;
                 let mut text = ProbabilityText::new(format!("scores of {}", self.name));
-                score(bundle, input, &mut bad, threads, &mut text, progress, interrupt)?;
+                score((bundle, Tier::Full), input, &mut bad, threads, &mut text, progress, interrupt)?;
                 text.finish(log.rows())
             }
         }

@@ -26,7 +26,7 @@ use super::dcn::{DcnEnsemble, EnsembleScratch};
 use super::features::{Encoder, Indexer};
 use super::ftrl::FtrlModel;
 use super::schema::Schema;
-use super::{Predict, Slots};
+use super::{OwnSpans, Predict, Slots};
 use crate::error::{Error, Result};
 
 /// A finished model of any kind.
@@ -124,6 +124,25 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Works out, in `scratch`, what rows have in common that have the slots of `row` in all spans but their `own`; for
+    /// [`Model::predict_own`].
+    pub fn share(&self, row: Slots<'_>, own: &OwnSpans, scratch: &mut EnsembleScratch) {
+        match self {
+            Model::BaseRate(_) | Model::Ftrl(_) => {}
+            Model::Dcn(model) => model.share(row, own, scratch),
+        }
+    }
+
+    /// [`Predict::predict`] of rows with what [`Model::share`] was told in common, with the same bits.
+    pub fn predict_own(&self, slots: Slots<'_>, scratch: &mut EnsembleScratch, logits: &mut [f32]) {
+        match self {
+            Model::BaseRate(_) | Model::Ftrl(_) => self.predict(slots, scratch, logits),
+            Model::Dcn(model) => model.predict_own(slots, scratch, logits),
+        }
+    }
+}
+
 impl Predict for Model {
     type Scratch = EnsembleScratch;
 
@@ -156,37 +175,28 @@ impl Bundle {
         probabilities.extend(logits.iter().map(|logit| self.calibrator.probability(*logit)));
     }
 
-    /// [`Bundle::score`] by one of the tiers.
+    /// [`Bundle::score`] by one of its tiers.
     ///
-    /// # Errors
-    /// Bundle when it does not have this tier.
-    pub fn score_tier(
-        &self,
-        tier: Tier,
-        codes: &[u32],
-        scratch: &mut ScoreScratch,
-        probabilities: &mut Vec<f64>,
-    ) -> Result<()> {
-        match (tier, &self.tiers.cheap) {
-            (Tier::Full, _) => self.score(codes, scratch, probabilities),
-            (Tier::Cheap, Some(cheap)) => {
-                cheap.indexer.index(codes, &mut scratch.slots);
-                let slots = Slots::new(cheap.indexer.layout().width(), &scratch.slots);
-                scratch.logits.clear();
-                scratch.logits.resize(slots.rows(), 0.0);
-                cheap.model.predict(slots, &mut (), &mut scratch.logits);
-                probabilities.extend(scratch.logits.iter().map(|logit| cheap.calibrator.probability(*logit)));
+    /// # Panics
+    /// Without that tier; see [`Bundle::check_tier`].
+    pub fn score_tier(&self, tier: Tier, codes: &[u32], scratch: &mut ScoreScratch, probabilities: &mut Vec<f64>) {
+        match tier {
+            Tier::Full => self.score(codes, scratch, probabilities),
+            Tier::Cheap => {
+                let cheap = self.tiers.cheap.as_ref().expect("the caller asks for tiers that are there");
+                let ScoreScratch { slots, logits, .. } = scratch;
+                cheap.indexer.index(codes, slots);
+                let slots = Slots::new(cheap.indexer.layout().width(), slots);
+                logits.clear();
+                logits.resize(slots.rows(), 0.0);
+                cheap.model.predict(slots, &mut (), logits);
+                probabilities.extend(logits.iter().map(|logit| cheap.calibrator.probability(*logit)));
             }
-            (Tier::Cheap, None) => {
-                let message = format!("it has no cheap tier, only {}", self.tier_names());
-                return Err(Error::bundle(&self.manifest.model, message));
-            }
-            (Tier::BaseRate, _) => {
+            Tier::BaseRate => {
                 let rows = codes.len() / self.encoder.width();
                 probabilities.extend(std::iter::repeat_n(self.tiers.base_rate.probability(), rows));
             }
         }
-        Ok(())
     }
 
     /// The tiers it has, best first.
@@ -199,8 +209,16 @@ impl Bundle {
         self.tiers().any(|known| known == tier)
     }
 
-    /// The names of its tiers.
-    fn tier_names(&self) -> String {
-        self.tiers().map(Tier::name).collect::<Vec<_>>().join(" and ")
+    /// Checks that it has a tier.
+    ///
+    /// # Errors
+    /// Bundle, naming those it has.
+    pub fn check_tier(&self, tier: Tier) -> Result<()> {
+        if self.has(tier) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.tiers().map(Tier::name).collect();
+        let message = format!("it has no {tier} tier, only {}", known.join(" and "));
+        Err(Error::bundle(&self.manifest.model, message))
     }
 }

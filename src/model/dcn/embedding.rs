@@ -285,17 +285,32 @@ fn prefetch_rows(tables: [&[f32]; 3], dim: usize, row: usize) {
 
 /// Embeddings of `slots` → `x0`, rows × fields × dim. Asks for the table's lines one row ahead.
 pub(super) fn gather(table: &[f32], dim: usize, fields: &[Span], slots: Slots<'_>, x0: &mut [f32]) {
+    gather_some(table, dim, fields, 0..fields.len(), slots, x0);
+}
+
+/// [`gather`] of some fields only, by number; what else is in `x0` stays.
+pub(super) fn gather_some(
+    table: &[f32],
+    dim: usize,
+    fields: &[Span],
+    numbers: impl Iterator<Item = usize> + Clone,
+    slots: Slots<'_>,
+    x0: &mut [f32],
+) {
     let width = fields.len() * dim;
     for (row, x0) in x0.chunks_exact_mut(width).enumerate() {
         if row + 1 < slots.rows() {
-            for &slot in slots.row(row + 1).iter().filter(|slot| **slot != EMPTY_SLOT) {
+            let ahead = slots.row(row + 1);
+            let positions = numbers.clone().flat_map(|number| fields[number].range());
+            for &slot in positions.map(|position| &ahead[position]).filter(|slot| **slot != EMPTY_SLOT) {
                 let start = slot as usize * dim;
                 kernels::prefetch(table, start);
                 kernels::prefetch(table, start + dim - 1);
             }
         }
         let slots = slots.row(row);
-        for (span, x0) in fields.iter().zip(x0.chunks_exact_mut(dim)) {
+        for number in numbers.clone() {
+            let (span, x0) = (&fields[number], &mut x0[number * dim..][..dim]);
             if let ([slot], false) = (&slots[span.range()], slots[span.start] == EMPTY_SLOT) {
                 x0.copy_from_slice(&table[*slot as usize * dim..][..dim]);
                 continue;

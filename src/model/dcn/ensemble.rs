@@ -4,12 +4,13 @@
 //! (Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles"). All members see
 //! the same batches; cost in time and size grows with `members`. One member is the plain network, bit for bit.
 
+use super::common::Common;
 use super::config::DcnConfig;
 use super::frozen::ScoringPrecision;
 use super::learner::DcnLearner;
 use super::model::{DcnModel, DcnScratch, Values};
 use crate::error::Result;
-use crate::model::{Batch, Layout, Learn, Predict, Slots, Threads};
+use crate::model::{Batch, Layout, Learn, OwnSpans, Predict, Slots, Threads};
 
 /// Networks that learn side by side.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct DcnEnsemble {
 pub struct EnsembleScratch {
     member: DcnScratch,
     logits: Vec<f32>,
+    /// What the rows of a request have in common, for each member.
+    common: Vec<Common>,
 }
 
 impl EnsembleLearner {
@@ -107,25 +110,52 @@ impl DcnEnsemble {
     pub fn config(&self) -> &DcnConfig {
         self.members[0].config()
     }
+
+    /// Works out, in `scratch`, what rows have in common that have the slots of `row` in all spans but their `own`; for
+    /// [`DcnEnsemble::predict_own`].
+    pub fn share(&self, row: Slots<'_>, own: &OwnSpans, scratch: &mut EnsembleScratch) {
+        scratch.common.resize_with(self.members.len(), Common::default);
+        for (member, common) in self.members.iter().zip(&mut scratch.common) {
+            member.share(row, own, common);
+        }
+    }
+
+    /// [`Predict::predict`] of rows with what [`DcnEnsemble::share`] was told in common, with the same bits.
+    ///
+    /// # Panics
+    /// When nothing was shared before.
+    pub fn predict_own(&self, slots: Slots<'_>, scratch: &mut EnsembleScratch, logits: &mut [f32]) {
+        let EnsembleScratch { member: buffers, logits: of_member, common } = scratch;
+        assert_eq!(common.len(), self.members.len(), "what rows have in common is worked out before they are scored");
+        let predict = |at: usize, logits: &mut [f32]| {
+            self.members[at].predict_own(slots, &common[at], buffers, logits);
+        };
+        self.mean(predict, of_member, logits);
+    }
+
+    /// The mean of what `predict` gives for each member.
+    fn mean(&self, mut predict: impl FnMut(usize, &mut [f32]), of_member: &mut Vec<f32>, logits: &mut [f32]) {
+        predict(0, logits);
+        if self.members.len() == 1 {
+            return;
+        }
+        of_member.resize(logits.len(), 0.0);
+        for member in 1..self.members.len() {
+            predict(member, of_member);
+            logits.iter_mut().zip(&*of_member).for_each(|(sum, logit)| *sum += logit);
+        }
+        let share = 1.0 / self.members.len() as f32;
+        logits.iter_mut().for_each(|logit| *logit *= share);
+    }
 }
 
 impl Predict for DcnEnsemble {
     type Scratch = EnsembleScratch;
 
     fn predict(&self, slots: Slots<'_>, scratch: &mut EnsembleScratch, logits: &mut [f32]) {
-        let EnsembleScratch { member: buffers, logits: of_member } = scratch;
-        let (first, rest) = self.members.split_first().expect("an ensemble has a member");
-        first.predict(slots, buffers, logits);
-        if rest.is_empty() {
-            return;
-        }
-        of_member.resize(logits.len(), 0.0);
-        for member in rest {
-            member.predict(slots, buffers, of_member);
-            logits.iter_mut().zip(&*of_member).for_each(|(sum, logit)| *sum += logit);
-        }
-        let share = 1.0 / self.members.len() as f32;
-        logits.iter_mut().for_each(|logit| *logit *= share);
+        let EnsembleScratch { member: buffers, logits: of_member, .. } = scratch;
+        let predict = |at: usize, logits: &mut [f32]| self.members[at].predict(slots, buffers, logits);
+        self.mean(predict, of_member, logits);
     }
 }
 

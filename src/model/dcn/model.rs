@@ -3,17 +3,18 @@
 //! Rows are worked off in blocks that stay in the cache. Every operation of a row is the same whatever its block, so its bits
 //! depend on that row alone.
 
+use super::common::{Common, Readers};
 use super::config::DcnConfig;
 use super::embedding;
 use super::experts::{Experts, Hidden};
-use super::frozen::{Buffers, ScoringPrecision, Weight};
+use super::frozen::{Buffers, Known, ScoringPrecision, Weight};
 use super::head::add_dots;
 use super::narrow::Narrow;
 use super::network::HeadReads;
 use super::wide;
 use crate::error::{Error, Result};
-use crate::kernels::{Matrix, Precision};
-use crate::model::{Layout, Predict, Slots};
+use crate::kernels::{Matrix, Part, Precision};
+use crate::model::{Layout, OwnSpans, Predict, Slots};
 use std::sync::Arc;
 
 /// Values of a tensor, in memory or mapped.
@@ -26,6 +27,7 @@ pub struct DcnModel {
     /// Name, shape and values, in the order of [`DcnModel::tensors`].
     tensors: Vec<(String, Vec<usize>, Values)>,
     narrow: Narrow,
+    known: Known,
     embedding: Values,
     wide: Option<Values>,
     cross: Vec<(Cross, Values)>,
@@ -41,6 +43,15 @@ enum Cross {
     Mixture(Experts),
 }
 
+impl Cross {
+    fn full(&self) -> Option<&Weight> {
+        match self {
+            Cross::Full(weight) => Some(weight),
+            Cross::Mixture(_) => None,
+        }
+    }
+}
+
 /// Buffers of [`DcnModel::predict`] for one block of rows.
 #[derive(Debug, Default)]
 pub struct DcnScratch {
@@ -51,6 +62,8 @@ pub struct DcnScratch {
     hidden: Hidden,
     deep: Vec<f32>,
     deep_next: Vec<f32>,
+    /// For rows that have nothing in common.
+    nothing: Common,
 }
 
 impl DcnModel {
@@ -87,13 +100,19 @@ impl DcnModel {
         let embedding = take("embedding.weight".into(), &[narrow.table_rows, dim])?;
         let has_wide = settings.wide != super::WideRule::None;
         let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
-        let weight = |values: &Values, inputs, outputs| Weight::new((**values).as_ref(), inputs, outputs, precision);
+        let known = Known::new((*embedding).as_ref(), dim, narrow.fields.len());
+        // A layer that reads x₀ shares sums among rows, where it scores in 8 bits.
+        let weight = |values: &Values, inputs, outputs, reads_x0: bool| {
+            let values = (**values).as_ref();
+            let known = (reads_x0 && precision == ScoringPrecision::Int8).then(|| known.weight(values, outputs));
+            known.flatten().unwrap_or_else(|| Weight::new(values, inputs, outputs, precision))
+        };
         let mut cross = Vec::new();
         for layer in 0..settings.cross_layers {
             let (rank, experts) = (settings.cross_rank, settings.cross_experts);
             let mut take = |tensor: &str, shape: &[usize]| take(format!("cross.{layer}.{tensor}"), shape);
             let weights = if rank == 0 {
-                Cross::Full(weight(&take("weight", &[width, width])?, width, width))
+                Cross::Full(weight(&take("weight", &[width, width])?, width, width, layer == 0))
             } else {
                 let (down, core) = (take("down", &[width, experts * rank])?, take("core", &[experts, rank, rank])?);
                 let (up, gate) = (take("up", &[experts * rank, width])?, take("gate", &[width, experts])?);
@@ -111,14 +130,28 @@ impl DcnModel {
         let mut inputs = width;
         for (layer, &outputs) in settings.deep.iter().enumerate() {
             let values = take(format!("deep.{layer}.weight"), &[inputs, outputs])?;
-            deep.push((weight(&values, inputs, outputs), take(format!("deep.{layer}.bias"), &[outputs])?));
+            let reads_x0 = layer == 0 && settings.structure == super::Structure::Parallel;
+            deep.push((weight(&values, inputs, outputs, reads_x0), take(format!("deep.{layer}.bias"), &[outputs])?));
             inputs = outputs;
         }
         let reads = HeadReads::of(&config);
         let head_cross = if reads.cross { Some(take("head.cross".into(), &[width])?) } else { None };
         let head_deep = if reads.deep { Some(take("head.deep".into(), &[inputs])?) } else { None };
         let bias = (*take("head.bias".into(), &[1])?).as_ref()[0];
-        Ok(DcnModel { config, layout, tensors, narrow, embedding, wide, cross, deep, head_cross, head_deep, bias })
+        Ok(DcnModel {
+            config,
+            layout,
+            tensors,
+            narrow,
+            known,
+            embedding,
+            wide,
+            cross,
+            deep,
+            head_cross,
+            head_deep,
+            bias,
+        })
     }
 
     /// Name, shape and values of every tensor, to be stored.
@@ -160,27 +193,60 @@ impl DcnModel {
         }
     }
 
+    /// What reads x₀.
+    fn readers(&self) -> Readers<'_> {
+        Readers {
+            table: (*self.embedding).as_ref(),
+            dim: self.config.settings().embedding_dim,
+            narrow: &self.narrow,
+            known: &self.known,
+            cross: self.cross.first().and_then(|(cross, _)| cross.full()).filter(|weight| weight.known().is_some()),
+            deep: self.deep.first().map(|(weight, _)| weight).filter(|weight| weight.known().is_some()),
+        }
+    }
+
+    /// Works out what rows have in common that have the slots of `row` in all spans but their `own`.
+    pub(super) fn share(&self, row: Slots<'_>, own: &OwnSpans, common: &mut Common) {
+        common.of(row, own, &self.readers());
+    }
+
+    /// [`Predict::predict`] of rows with this in common.
+    pub(super) fn predict_own(&self, slots: Slots<'_>, common: &Common, scratch: &mut DcnScratch, logits: &mut [f32]) {
+        assert_eq!(slots.rows(), logits.len(), "one logit for each row");
+        assert_eq!(slots.width(), self.layout.width(), "positions of a row");
+        let most = self.block_rows();
+        let blocks = logits.len().div_ceil(most).max(1);
+        let rows = logits.len().div_ceil(blocks).max(1);
+        for (block, logits) in logits.chunks_mut(rows).enumerate() {
+            let first = block * rows;
+            self.predict_block(slots.range(first..first + logits.len()), common, scratch, logits);
+        }
+    }
+
     /// One block of rows.
-    fn predict_block(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
+    fn predict_block(&self, slots: Slots<'_>, common: &Common, scratch: &mut DcnScratch, logits: &mut [f32]) {
         let rows = slots.rows();
-        let width = self.narrow.fields.len() * self.config.settings().embedding_dim;
-        let DcnScratch { layers, narrowed, x0, x, hidden, deep, deep_next } = scratch;
+        let Readers { table, dim, narrow, known, cross, deep: tower } = self.readers();
+        let width = narrow.fields.len() * dim;
+        let DcnScratch { layers, narrowed, x0, x, hidden, deep, deep_next, nothing: _ } = scratch;
         x0.resize(rows * width, 0.0);
-        self.narrow.fill(slots, narrowed);
-        let narrowed = self.narrow.view(slots, narrowed);
-        embedding::gather(
-            (*self.embedding).as_ref(),
-            self.config.settings().embedding_dim,
-            &self.narrow.fields,
-            narrowed,
-            x0,
-        );
+        narrow.fill(slots, narrowed);
+        if !common.x0().is_empty() {
+            x0.chunks_exact_mut(width).for_each(|x0| x0.copy_from_slice(common.x0()));
+        }
+        let own = common.own().iter().map(|field| *field as usize);
+        embedding::gather_some(table, dim, &narrow.fields, own, narrow.view(slots, narrowed), x0);
+        if cross.is_some() || tower.is_some() {
+            layers.read_x0(Matrix::new(x0, rows, width), common.own(), known);
+        }
         x.clear();
         x.extend_from_slice(x0);
         for (weights, bias) in &self.cross {
             let bias = (**bias).as_ref();
             match weights {
-                Cross::Full(weight) => weight.cross(bias, x0, x, layers),
+                Cross::Full(weight) => {
+                    weight.cross(bias, x0, x, Part { lines: common.lines(), sums: common.cross() }, layers);
+                }
                 Cross::Mixture(experts) => {
                     let settings = self.config.settings();
                     hidden.fit(rows, settings.cross_experts, settings.cross_rank);
@@ -191,7 +257,8 @@ impl DcnModel {
         let stacked = self.config.settings().structure == super::Structure::Stacked;
         let mut from = if stacked { &x[..] } else { &x0[..] };
         for (weight, bias) in &self.deep {
-            weight.relu((**bias).as_ref(), from, deep_next, layers);
+            let own = Part { lines: common.lines(), sums: common.deep() };
+            weight.relu((**bias).as_ref(), Matrix::new(from, rows, from.len() / rows), deep_next, own, layers);
             std::mem::swap(deep, deep_next);
             from = deep;
         }
@@ -212,13 +279,10 @@ impl Predict for DcnModel {
     type Scratch = DcnScratch;
 
     fn predict(&self, slots: Slots<'_>, scratch: &mut DcnScratch, logits: &mut [f32]) {
-        assert_eq!(slots.rows(), logits.len(), "one logit for each row");
-        assert_eq!(slots.width(), self.layout.width(), "positions of a row");
-        let rows = self.block_rows();
-        for (block, logits) in logits.chunks_mut(rows).enumerate() {
-            let first = block * rows;
-            self.predict_block(slots.range(first..first + logits.len()), scratch, logits);
-        }
+        let mut nothing = std::mem::take(&mut scratch.nothing);
+        nothing.nothing(&self.readers());
+        self.predict_own(slots, &nothing, scratch, logits);
+        scratch.nothing = nothing;
     }
 }
 

@@ -19,6 +19,8 @@ const MOST_ROWS: usize = 1 << 24;
 pub(super) struct Narrow {
     /// Fields to embed, as ranges of a narrowed row.
     pub(super) fields: Vec<Span>,
+    /// Position of each field's span in the layout.
+    pub(super) spans: Vec<usize>,
     /// Position in the layout and field, for each position of a narrowed row.
     positions: Vec<(usize, u32)>,
     /// Row of each slot or [`RARE`]; `None` where each slot has its own.
@@ -77,7 +79,9 @@ impl Narrow {
     fn new(config: &DcnConfig, layout: &Layout, rows: Option<Vec<u32>>) -> Self {
         let mut positions = Vec::new();
         let mut fields = Vec::new();
-        for span in embedded_spans(config, layout) {
+        let mut spans = Vec::new();
+        for (number, span) in embedded_spans(config, layout) {
+            spans.push(number);
             let start = positions.len();
             positions.extend(span.range().map(|position| (position, fields.len() as u32)));
             fields.push(Span { name: span.name.clone(), start, len: span.len });
@@ -91,7 +95,7 @@ impl Narrow {
             }
         };
         let identity = rows.is_none() && positions.len() == layout.width();
-        Narrow { fields, positions, rows, table_rows, identity }
+        Narrow { fields, spans, positions, rows, table_rows, identity }
     }
 
     /// Fills `buffer` for [`Narrow::view`].
@@ -120,9 +124,9 @@ impl Narrow {
     }
 }
 
-/// Spans that get embeddings: all, but crosses only where the config says so or nothing else would read them.
-fn embedded_spans<'a>(config: &DcnConfig, layout: &'a Layout) -> impl Iterator<Item = &'a Span> {
+/// Spans that get embeddings, by position: all, but crosses only where the config says so or nothing else would read them.
+fn embedded_spans<'a>(config: &DcnConfig, layout: &'a Layout) -> impl Iterator<Item = (usize, &'a Span)> {
     let settings = config.settings();
     let all = settings.embed_crosses || settings.wide == WideRule::None;
-    layout.spans.iter().filter(move |span| all || !span.name.contains('*'))
+    layout.spans.iter().enumerate().filter(move |(_, span)| all || !span.name.contains('*'))
 }

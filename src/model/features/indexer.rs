@@ -11,7 +11,7 @@ use super::encoder::Encoder;
 use super::hash::{EMPTY_CODE, cross_code, salt};
 use super::vocabulary::{CodeCounts, Vocabulary};
 use crate::error::{Error, Result, nearest};
-use crate::model::batch::{EMPTY_SLOT, Layout, Span, Threads};
+use crate::model::batch::{EMPTY_SLOT, Layout, OwnSpans, Span, Threads};
 
 /// How codes become slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +242,48 @@ impl Indexer {
             }
             for (number, source) in sources.iter().enumerate() {
                 source.codes(codes_of_row, |code| slots.push(slot(number, code)));
+            }
+        }
+    }
+
+    /// Finds the spans that read a code marked in `own`, a mark for each code of a row.
+    pub fn own_spans(&self, own: &[bool], spans: &mut OwnSpans) {
+        let reads = |source: &Source| source.parts.iter().any(|&(start, len)| own[start..start + len].contains(&true));
+        spans.fill(self.plan.sources.iter().map(reads));
+    }
+
+    /// Turns rows of codes that differ in their `own` spans only into rows of slots behind those already there; the other slots
+    /// are those of `common`, a row.
+    pub fn append_own<'c>(
+        &self,
+        own: &OwnSpans,
+        common: &[u32],
+        rows: impl Iterator<Item = &'c [u32]> + Clone,
+        slots: &mut Vec<u32>,
+    ) {
+        const ROWS_AHEAD: usize = 4;
+        let mut ahead = rows.clone().skip(ROWS_AHEAD);
+        for codes in rows {
+            if let (Table::Vocabulary(vocabularies), Some(ahead)) = (&self.table, ahead.next()) {
+                for &span in own.positions() {
+                    if let [(start, len)] = self.plan.sources[span as usize].parts[..] {
+                        ahead[start..start + len].iter().for_each(|code| vocabularies[span as usize].prefetch(*code));
+                    }
+                }
+            }
+            let first = slots.len();
+            slots.extend_from_slice(common);
+            let row = &mut slots[first..];
+            for &span in own.positions() {
+                let number = span as usize;
+                let mut places = row[self.layout.spans[number].range()].iter_mut();
+                let mut put = |slot| *places.next().expect("a span has as many places as its source has codes") = slot;
+                match &self.table {
+                    Table::Hash { mask } => self.plan.sources[number].codes(codes, |code| put(hashed(code, *mask))),
+                    Table::Vocabulary(vocabularies) => self.plan.sources[number].codes(codes, |code| {
+                        put(if code == EMPTY_CODE { EMPTY_SLOT } else { vocabularies[number].slot(code) });
+                    }),
+                }
             }
         }
     }

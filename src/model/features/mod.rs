@@ -8,8 +8,10 @@ mod columns;
 pub mod encoder;
 pub mod hash;
 pub mod indexer;
+mod request;
 mod vocabulary;
 
 pub use columns::ColumnEncoder;
 pub use encoder::{Encoder, EncoderBuilder, Sample};
 pub use indexer::{Indexer, IndexerBuilder, IndexerConfig, Mode};
+pub use request::RequestEncoder;

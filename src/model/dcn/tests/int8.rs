@@ -2,7 +2,7 @@
 
 use super::super::{DcnModel, DcnScratch, EnsembleLearner, RawDcn, ScoringPrecision, ScoringRule, Structure, WideRule};
 use super::{Rows, checked, mixed_layout, small};
-use crate::model::{Learn, Predict, Slots, Threads};
+use crate::model::{Learn, OwnSpans, Predict, Slots, Threads};
 
 fn logits(model: &DcnModel, rows: &Rows) -> Vec<f32> {
     let mut logits = vec![0.0; rows.slots().rows()];
@@ -53,6 +53,55 @@ fn a_row_in_eight_bits_scores_alike_alone_and_in_company() {
             assert_eq!(alone[0].to_bits(), logit.to_bits(), "row {row}");
         }
     }
+}
+
+/// Rows as candidates of a request: the slots of the first row in all spans but some.
+fn sharing(rows: &Rows, own: &[bool]) -> Vec<u32> {
+    let mut slots = rows.slots().values().to_vec();
+    let spans = mixed_layout().spans;
+    for row in 1..rows.slots().rows() {
+        for (span, _) in spans.iter().zip(own).filter(|(_, own)| !**own) {
+            let (first, rest) = slots.split_at_mut(rows.width);
+            rest[(row - 1) * rows.width..][span.range()].copy_from_slice(&first[span.range()]);
+        }
+    }
+    slots
+}
+
+#[test]
+fn rows_that_share_spans_score_as_they_do_alone() {
+    let spans = mixed_layout().spans.len();
+    for plain in models() {
+        for model in [plain.in_precision(ScoringPrecision::Int8), plain] {
+            let rows = Rows::draw(&mixed_layout(), 150, 3);
+            for pattern in [0b0, 0b1, 0b1010, 0b0110_1101, !0] {
+                let own: Vec<bool> = (0..spans).map(|span| pattern >> span & 1 == 1).collect();
+                let slots = sharing(&rows, &own);
+                let (mut spans, mut common) = (OwnSpans::default(), Default::default());
+                spans.fill(own.iter().copied());
+                let mut scratch = DcnScratch::default();
+                // What the first row has in its own spans must not matter.
+                let mut first = slots[..rows.width].to_vec();
+                for (span, _) in mixed_layout().spans.iter().zip(&own).filter(|(_, own)| **own) {
+                    first[span.range()].copy_from_slice(&rows.slots().row(77)[span.range()]);
+                }
+                model.share(Slots::new(rows.width, &first), &spans, &mut common);
+                let (mut expected, mut got) = (vec![0.0; 150], vec![0.0; 150]);
+                let slots = Slots::new(rows.width, &slots);
+                model.predict(slots, &mut scratch, &mut expected);
+                for (part, got) in [0..40, 40..41, 41..150].into_iter().zip(split(&mut got, [40, 1, 109])) {
+                    model.predict_own(slots.range(part), &common, &mut scratch, got);
+                }
+                let bits = |logits: &[f32]| logits.iter().map(|logit| logit.to_bits()).collect::<Vec<u32>>();
+                assert_eq!(bits(&got), bits(&expected), "own {own:?} in {:?}", model.config().settings());
+            }
+        }
+    }
+}
+
+/// Neighboring pieces of these lengths.
+fn split<const COUNT: usize>(mut values: &mut [f32], lengths: [usize; COUNT]) -> [&mut [f32]; COUNT] {
+    lengths.map(|length| values.split_off_mut(..length).unwrap())
 }
 
 #[test]

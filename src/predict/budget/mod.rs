@@ -1,8 +1,19 @@
-//! How long a request may take.
+//! How long a request may take, what scoring costs, and what to do with the time there is.
+//!
+//! ```text
+//! clock, deadline ─▶ Budget ─▶ time left ─┐
+//! what earlier requests took ─▶ Costs ────┴─▶ Ladder ─▶ next step: so many candidates, by this tier
+//! ```
 //!
 //! Time is an argument: a budget carries the clock it was given, so that tests give one of their own.
 
+mod costs;
+mod ladder;
+
 use std::time::{Duration, Instant};
+
+pub use costs::Costs;
+pub use ladder::{Ladder, Step};
 
 /// A moment to be done by, and the clock that says how far it is.
 #[derive(Clone, Copy)]
@@ -28,9 +39,19 @@ impl<'clock> Budget<'clock> {
         self.limit.is_none()
     }
 
+    /// The time on its clock; `None` without a limit.
+    pub fn now(&self) -> Option<Instant> {
+        self.limit.map(|(_, clock)| clock())
+    }
+
+    /// What is left at a moment, 0 once it is over; `None` without a limit.
+    pub fn left_at(&self, now: Option<Instant>) -> Option<Duration> {
+        Some(self.limit?.0.saturating_duration_since(now?))
+    }
+
     /// What is left, 0 once it is over; `None` without a limit.
     pub fn left(&self) -> Option<Duration> {
-        self.limit.map(|(deadline, clock)| deadline.saturating_duration_since(clock()))
+        self.left_at(self.now())
     }
 }
 
