@@ -1,10 +1,17 @@
 //! TOML text → checked settings, with errors that name the key and the nearest one that exists.
 //!
 //! Each module owns its own struct; here is only what all of them share: parsing, `--set key=value`, and the hash that
-//! identifies a setting. No file is opened here.
+//! identifies a setting, and settings put together from a file, the environment and flags ([`Layout`]). No file is opened here.
+
+mod documented;
+mod layers;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
+
+pub(crate) use documented::settings;
+pub use documented::{Documented, Key, Section, value_of};
+pub use layers::{Layout, Settled};
 
 use crate::error::{Error, Result, nearest};
 
@@ -68,7 +75,8 @@ pub fn apply_settings(table: &mut Table, settings: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn parse_value(text: &str) -> Value {
+/// A text as a TOML value or, when it is none, a plain string.
+pub(crate) fn parse_value(text: &str) -> Value {
     format!("value = {text}")
         .parse::<Table>()
         .ok()
