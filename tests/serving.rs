@@ -22,11 +22,11 @@ use tower::ServiceExt;
 
 fn service() -> Router {
     let live = Live::new(LiveModel::new(bundle(ModelKind::Ftrl, 1)).unwrap());
-    app(Shared::new(Arc::new(live), Limits { candidates: 3, body_bytes: 2000 }))
+    app(Shared::new(Arc::new(live), Limits { candidates: 3, body_bytes: 2000, ..Limits::default() }))
 }
 
 async fn call(service: &Router, method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
-    let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
+    let request = Request::builder().method(method).uri(path).header("x-budget-us", "60000000").body(body.into()).unwrap();
     let response = service.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).unwrap().clone();
@@ -62,9 +62,11 @@ async fn answers_come_in_order_with_ids_as_given() {
     let scored = answer["candidates"].as_array().unwrap();
     assert_eq!(scored.len(), 3);
     assert!(text.contains(r#"{"id":"a\u00e9","probability":"#) && text.contains(r#"{"id":7.0,"#), "{text}");
-    assert_eq!(keys(&scored[1]), ["probability", "tier"], "no id was given");
+    assert_eq!(keys(&scored[1]), ["fingerprint", "probability", "tier"], "no id was given");
     for scored in scored {
         assert_eq!(scored["tier"], "full");
+        let fingerprint = scored["fingerprint"].as_str().unwrap();
+        assert!(fingerprint.len() == 16 && u64::from_str_radix(fingerprint, 16).is_ok(), "{fingerprint}");
         assert!((1e-9..1.0).contains(&scored["probability"].as_f64().unwrap()));
     }
 }
@@ -240,7 +242,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 fn options(source: Source) -> ServeOptions {
     let listen = ([127, 0, 0, 1], 0).into();
-    ServeOptions { listen, threads: Some(1), poll: Duration::from_millis(10), ..ServeOptions::new(source) }
+    ServeOptions { listen, threads: 1, poll_ms: 10, ..ServeOptions::new(source) }
 }
 
 #[test]

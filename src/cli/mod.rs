@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::learn::Interrupt;
 use crate::model::schema::Schema;
+use crate::predict::http::LogFormat;
 
 /// Ad click-through-rate prediction: click logs in, calibrated click probabilities behind a bid endpoint out.
 #[derive(Debug, Parser)]
@@ -103,7 +104,13 @@ impl Context {
 /// Whatever went wrong; its kind is the exit code.
 pub fn run(cli: Cli) -> Result<()> {
     let context = Context { quiet: cli.quiet, ..Context::default() };
-    start_logs(cli.quiet);
+    // What the service logs, and how, is a setting of its own.
+    let served = match &cli.verb {
+        Verb::Serve(args) => Some(args.settle()?),
+        _ => None,
+    };
+    let format = served.as_ref().map_or(LogFormat::Text, |settled| settled.settings.logs.format);
+    start_logs(cli.quiet, format);
     Isa::from_environment().map_err(|error| Error::config("PCTR_ISA", "instruction set", error.to_string()))?;
     // The service listens for signals itself, to finish the requests it has.
     if !matches!(cli.verb, Verb::Serve(_)) {
@@ -120,7 +127,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Compare(args) => args.run(&context),
         Verb::Auction(args) => args.run(&context),
         Verb::Models(args) => models::run(&args),
-        Verb::Serve(args) => serve::run(&args),
+        Verb::Serve(args) => serve::run(&args, &served.expect("it was settled above")),
         Verb::Quickstart(args) => args.run(&context),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {
@@ -148,13 +155,16 @@ pub fn report(error: &Error) {
 }
 
 /// Logs go to standard error; `PCTR_LOG` chooses what is logged, as in `PCTR_LOG=debug` or `PCTR_LOG=pctr::predict=debug`.
-fn start_logs(quiet: bool) {
+fn start_logs(quiet: bool, format: LogFormat) {
     let default = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
     let asked = std::env::var("PCTR_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let format =
-        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
-    let _ = tracing_subscriber::registry().with(format.with_filter(filter)).try_init();
+    let registry = tracing_subscriber::registry();
+    let _ = match format {
+        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
+    };
 }
 
 /// A schema by preset name or file.

@@ -9,6 +9,7 @@
 pub mod budget;
 pub mod fields;
 pub mod http;
+pub mod json;
 pub mod live;
 pub mod scorer;
 

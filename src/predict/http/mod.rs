@@ -1,142 +1,172 @@
 //! HTTP around the scorer: the only room that knows axum.
 //!
 //! ```text
-//! POST /v1/score   one context, many candidates → probabilities
-//! GET  /healthz    the process is alive
-//! GET  /readyz     a model is loaded; which one
-//! GET  /metrics    counters and latencies, as Prometheus reads them
+//! socket ─▶ connections ─▶ routes ─▶ intake ─▶ admission ─▶ wire ─▶ scorer ─▶ wire ─▶ socket
+//!           limits, pace              body, budget  a place, or 503 at once
 //! ```
 //!
-//! Whatever is wrong is answered as `{"error": {"kind", "message", "field"}}`.
+//! What is served where stands in [`ROUTES`]; what each path takes and answers, in `openapi.json`. Whatever is wrong is
+//! answered as `{"error": {"kind", "message", "field"}}`.
 
+mod admin;
+mod admission;
+mod connections;
+mod health;
+mod intake;
 mod meters;
 mod refusal;
+mod scoring;
 mod server;
+mod settings;
 mod wire;
 
-use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 
+pub use health::OPENAPI;
 pub use refusal::RefusalKind;
-pub use server::{ServeOptions, ServerHandle, Source, serve, spawn};
+pub use server::{ServerHandle, serve, spawn};
+pub use settings::{
+    AdminSettings, Budgets, Limits, LogFormat, Logs, NoBidAnswer, OpenRtbSettings, Requests, ServeOptions, Source,
+    TlsSettings, Unknown,
+};
 
-use super::{Budget, Live, scorer};
-use meters::Meters;
+use super::Live;
+use crate::registry::Registry;
+use admin::Token;
+use admission::Admission;
+use meters::{Meters, Sampler};
 use refusal::Refusal;
 
-/// What a request may ask for at most.
+/// Who may use a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Candidates in one request.
-    pub candidates: usize,
-    /// Bytes of one request's body.
-    pub body_bytes: usize,
+pub enum Audience {
+    /// Everyone who reaches a listener.
+    Everyone,
+    /// Clients of the scoring service.
+    Clients,
+    /// Who holds the token.
+    Admins,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Limits { candidates: 1000, body_bytes: 4 << 20 }
-    }
-}
+/// Every path of the service: method, path, audience.
+pub const ROUTES: [(&str, &str, Audience); 10] = [
+    ("POST", "/v1/score", Audience::Clients),
+    ("POST", "/v1/score/batch", Audience::Clients),
+    ("GET", "/v1/models", Audience::Admins),
+    ("POST", "/v1/models/promote", Audience::Admins),
+    ("POST", "/v1/models/rollback", Audience::Admins),
+    ("GET", "/healthz", Audience::Everyone),
+    ("GET", "/readyz", Audience::Everyone),
+    ("GET", "/metrics", Audience::Everyone),
+    ("GET", "/openapi.json", Audience::Everyone),
+    ("GET", "/docs", Audience::Everyone),
+];
 
 /// What all requests share.
 #[derive(Debug)]
 pub struct Shared {
     live: Arc<Live>,
-    limits: Limits,
+    options: ServeOptions,
     meters: Meters,
+    admission: Admission,
+    /// Bytes of bodies being read or waiting.
+    bodies: AtomicUsize,
+    answers_logged: Sampler,
+    refusals_logged: Sampler,
+    /// The registry and the stage that are followed.
+    registry: Option<(Registry, String)>,
+    token: Option<Token>,
 }
 
 impl Shared {
-    /// Serves `live` within `limits`.
+    /// Serves `live` within `limits`, for whoever brings a socket of its own.
     pub fn new(live: Arc<Live>, limits: Limits) -> Arc<Shared> {
+        let options = ServeOptions { limits, threads: 1, ..ServeOptions::default() };
+        Arc::new(Shared::with(live, options, None, None))
+    }
+
+    fn with(
+        live: Arc<Live>,
+        options: ServeOptions,
+        registry: Option<(Registry, String)>,
+        token: Option<Token>,
+    ) -> Shared {
         let meters = Meters::new();
         meters.serves(&live.model().bundle.manifest);
-        Arc::new(Shared { live, limits, meters })
-    }
-}
-
-/// The service.
-pub fn app(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/v1/score", post(answer_score))
-        .route("/healthz", get(|| async { json(StatusCode::OK, r#"{"status":"alive"}"#) }))
-        .route("/readyz", get(answer_ready))
-        .route("/metrics", get(answer_metrics))
-        .fallback(answer_not_found)
-        .method_not_allowed_fallback(answer_method_not_allowed)
-        .layer(DefaultBodyLimit::max(shared.limits.body_bytes))
-        .with_state(shared)
-}
-
-async fn answer_score(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let started = Instant::now();
-    let scored = match body {
-        Ok(body) => score(&shared, &body, started),
-        Err(rejection) => Err(Refusal::of_body(&rejection, shared.limits.body_bytes)),
-    };
-    match scored {
-        Ok((answer, candidates)) => {
-            shared.meters.answered(candidates, started.elapsed());
-            json(StatusCode::OK, answer)
+        Shared {
+            live,
+            meters,
+            admission: Admission::new(options.threads.max(1), Duration::from_micros(options.budget.queue_us)),
+            bodies: AtomicUsize::new(0),
+            answers_logged: Sampler::new(options.logs.sample_answers),
+            refusals_logged: Sampler::new(options.logs.sample_refusals),
+            options,
+            registry,
+            token,
         }
-        Err(refusal) => refuse(&shared, refusal),
     }
 }
 
-/// A request's body → the answer's body and the number of candidates in it.
-fn score(shared: &Shared, body: &[u8], started: Instant) -> Result<(Vec<u8>, usize), Refusal> {
-    thread_local! {
-        static SCRATCH: RefCell<scorer::Scratch> = RefCell::default();
+/// What clients see.
+pub fn app(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/score", post(scoring::answer_score))
+        .route("/v1/score/batch", post(scoring::answer_batch))
+        .merge(health::routes());
+    if shared.options.admin.shared_listener {
+        router = router.merge(admin::routes(&shared));
     }
-    let model = shared.live.model();
-    let request = wire::Request::parse(body, &model, shared.limits.candidates)?;
-    SCRATCH.with_borrow_mut(|scratch| {
-        let budget = Budget::unlimited();
-        let scored = scorer::score(&model, request.context(), request.candidates(), &budget, scratch)
-            .map_err(|refused| request.refusal(refused, &model))?;
-        Ok((wire::answer(model.name(), &request, scored, started)?, scored.len()))
-    })
+    finish(router, shared)
 }
 
-async fn answer_ready(State(shared): State<Arc<Shared>>) -> Response {
-    let manifest = &shared.live.model().bundle.manifest;
-    let ready = serde_json::json!({
-        "status": "ready",
-        "model": manifest.model,
-        "kind": manifest.kind,
-        "schema": manifest.schema,
-        "schema_fingerprint": manifest.schema_fingerprint,
-    });
-    json(StatusCode::OK, ready.to_string())
+/// What the admin listener serves.
+pub fn admin(shared: Arc<Shared>) -> Router {
+    finish(health::routes().merge(admin::routes(&shared)), shared)
 }
 
-async fn answer_metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.meters.render()).into_response()
+fn finish(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+    router.fallback(answer_not_found).method_not_allowed_fallback(answer_method_not_allowed).with_state(shared)
 }
 
-async fn answer_not_found(State(shared): State<Arc<Shared>>, uri: axum::http::Uri) -> Response {
-    let message = format!("there is no {}; see POST /v1/score, GET /healthz, /readyz, /metrics", uri.path());
-    refuse(&shared, Refusal::new(RefusalKind::NotFound, message))
+async fn answer_not_found(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    refuse(&shared, &Refusal::new(RefusalKind::NotFound, format!("there is no {}; see GET /docs", uri.path())))
 }
 
 async fn answer_method_not_allowed(State(shared): State<Arc<Shared>>, method: axum::http::Method) -> Response {
-    let message = format!("{method} is not for this path; POST /v1/score, GET the others");
-    refuse(&shared, Refusal::new(RefusalKind::MethodNotAllowed, message))
+    let message = format!("{method} is not for this path; see GET /docs");
+    refuse(&shared, &Refusal::new(RefusalKind::MethodNotAllowed, message))
 }
 
-fn refuse(shared: &Shared, refusal: Refusal) -> Response {
+/// Answers a refusal, counted and now and then logged.
+fn refuse(shared: &Shared, refusal: &Refusal) -> Response {
     shared.meters.refused(refusal.kind);
-    json(refusal.kind.status(), refusal.body())
+    if shared.refusals_logged.take() {
+        tracing::info!(kind = refusal.kind.name(), field = refusal.field.as_deref(), "refused: {}", refusal.message);
+    }
+    let mut response = json(refusal.kind.status(), refusal.body());
+    let headers = response.headers_mut();
+    match refusal.kind {
+        RefusalKind::Overloaded => {
+            headers.insert(header::RETRY_AFTER, shared.options.budget.retry_after_s.into());
+        }
+        RefusalKind::Unauthorized => {
+            headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        }
+        // What is left of the body would be taken for the next request.
+        RefusalKind::BodyTooLarge | RefusalKind::BodyTooSlow | RefusalKind::BodyUnreadable => {
+            headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
 }
 
 fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {

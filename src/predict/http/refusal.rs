@@ -3,7 +3,6 @@
 //! Everything wrong with what a request *says* is 400, whatever it is, so that a client needs one branch; `kind` tells the
 //! causes apart, `field` names the field, and `message` says where, what was expected and what was found.
 
-use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use serde::Serialize;
 
@@ -28,6 +27,26 @@ pub enum RefusalKind {
     BodyTooLarge,
     /// The body ended early.
     BodyUnreadable,
+    /// A field that must be there is missing.
+    MissingField,
+    /// A value is of the right type and means nothing.
+    InvalidValue,
+    /// There is no request in a batch.
+    NoRequests,
+    /// There are more requests in a batch than the service takes.
+    BatchTooLong,
+    /// The body took longer than the service waits.
+    BodyTooSlow,
+    /// The bearer token is missing or wrong.
+    Unauthorized,
+    /// The registry has no such model, or nothing to go back to.
+    UnknownModel,
+    /// The model did not pass the registry's gate.
+    ModelRefused,
+    /// The service follows no registry.
+    NoRegistry,
+    /// There is more work than can be done in time; nothing of the request was tried.
+    Overloaded,
     /// No such path.
     NotFound,
     /// The path takes another method.
@@ -38,7 +57,7 @@ pub enum RefusalKind {
 
 impl RefusalKind {
     /// All kinds.
-    pub const ALL: [RefusalKind; 12] = [
+    pub const ALL: [RefusalKind; 22] = [
         RefusalKind::InvalidJson,
         RefusalKind::UnknownField,
         RefusalKind::DuplicateField,
@@ -48,6 +67,16 @@ impl RefusalKind {
         RefusalKind::TooManyCandidates,
         RefusalKind::BodyTooLarge,
         RefusalKind::BodyUnreadable,
+        RefusalKind::MissingField,
+        RefusalKind::InvalidValue,
+        RefusalKind::NoRequests,
+        RefusalKind::BatchTooLong,
+        RefusalKind::BodyTooSlow,
+        RefusalKind::Unauthorized,
+        RefusalKind::UnknownModel,
+        RefusalKind::ModelRefused,
+        RefusalKind::NoRegistry,
+        RefusalKind::Overloaded,
         RefusalKind::NotFound,
         RefusalKind::MethodNotAllowed,
         RefusalKind::Internal,
@@ -65,6 +94,16 @@ impl RefusalKind {
             RefusalKind::TooManyCandidates => "too_many_candidates",
             RefusalKind::BodyTooLarge => "body_too_large",
             RefusalKind::BodyUnreadable => "body_unreadable",
+            RefusalKind::MissingField => "missing_field",
+            RefusalKind::InvalidValue => "invalid_value",
+            RefusalKind::NoRequests => "no_requests",
+            RefusalKind::BatchTooLong => "batch_too_long",
+            RefusalKind::BodyTooSlow => "body_too_slow",
+            RefusalKind::Unauthorized => "unauthorized",
+            RefusalKind::UnknownModel => "unknown_model",
+            RefusalKind::ModelRefused => "model_refused",
+            RefusalKind::NoRegistry => "no_registry",
+            RefusalKind::Overloaded => "overloaded",
             RefusalKind::NotFound => "not_found",
             RefusalKind::MethodNotAllowed => "method_not_allowed",
             RefusalKind::Internal => "internal",
@@ -81,9 +120,17 @@ impl RefusalKind {
             | RefusalKind::InvalidNumber
             | RefusalKind::NoCandidates
             | RefusalKind::TooManyCandidates
-            | RefusalKind::BodyUnreadable => StatusCode::BAD_REQUEST,
+            | RefusalKind::BodyUnreadable
+            | RefusalKind::MissingField
+            | RefusalKind::InvalidValue
+            | RefusalKind::NoRequests
+            | RefusalKind::BatchTooLong => StatusCode::BAD_REQUEST,
+            RefusalKind::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            RefusalKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            RefusalKind::ModelRefused | RefusalKind::NoRegistry => StatusCode::CONFLICT,
+            RefusalKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             RefusalKind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            RefusalKind::NotFound => StatusCode::NOT_FOUND,
+            RefusalKind::NotFound | RefusalKind::UnknownModel => StatusCode::NOT_FOUND,
             RefusalKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             RefusalKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -107,13 +154,14 @@ impl Refusal {
         Refusal { kind, message: message.into(), field: Some(field.to_owned()) }
     }
 
-    pub(super) fn of_body(rejection: &BytesRejection, most: usize) -> Refusal {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Refusal::new(RefusalKind::BodyTooLarge, format!("expected a body of at most {most} bytes"))
-            }
-            _ => Refusal::new(RefusalKind::BodyUnreadable, rejection.body_text()),
-        }
+    /// The body is longer than `most` bytes.
+    pub(super) fn too_large(most: usize) -> Refusal {
+        Refusal::new(RefusalKind::BodyTooLarge, format!("expected a body of at most {most} bytes"))
+    }
+
+    /// As answers show it.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told { kind: self.kind.name(), message: &self.message, field: self.field.as_deref() }
     }
 
     /// The answer's body.
@@ -123,14 +171,14 @@ impl Refusal {
             error: Told<'a>,
         }
 
-        #[derive(Serialize)]
-        struct Told<'a> {
-            kind: &'static str,
-            message: &'a str,
-            field: Option<&'a str>,
-        }
-
-        let error = Told { kind: self.kind.name(), message: &self.message, field: self.field.as_deref() };
-        serde_json::to_string(&Answer { error }).expect("strings can be written as JSON")
+        serde_json::to_string(&Answer { error: self.told() }).expect("strings can be written as JSON")
     }
+}
+
+/// A refusal, as answers show it.
+#[derive(Debug, Serialize)]
+pub(super) struct Told<'a> {
+    kind: &'static str,
+    message: &'a str,
+    field: Option<&'a str>,
 }

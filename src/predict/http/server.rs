@@ -3,66 +3,23 @@
 //! Callers are synchronous; the async runtime lives and ends in here.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::{Limits, Shared, app};
+use super::admin::Token;
+use super::{ServeOptions, Shared, Source, admin, app, connections};
 use crate::error::{Error, Result};
 use crate::predict::live::{Follower, Live, LiveModel, Look};
 use crate::registry::Registry;
-
-/// How long requests that are being answered may take once the service is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// How to serve.
-#[derive(Debug, Clone)]
-pub struct ServeOptions {
-    /// Where the model comes from.
-    pub source: Source,
-    /// Address and port to listen on; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// What a request may ask for at most.
-    pub limits: Limits,
-    /// Threads that answer; `None` for one a core.
-    pub threads: Option<usize>,
-    /// Time between two looks at the registry.
-    pub poll: Duration,
-}
-
-/// Where the model comes from.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// One bundle, for good.
-    Bundle(PathBuf),
-    /// What a stage of a registry serves, followed while serving.
-    Registry {
-        /// Folder of the registry.
-        folder: PathBuf,
-        /// The stage.
-        stage: String,
-    },
-}
-
-impl ServeOptions {
-    /// Serves `source` on 127.0.0.1:8080 within the default limits; looks at a registry every second.
-    pub fn new(source: Source) -> Self {
-        ServeOptions {
-            source,
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            limits: Limits::default(),
-            threads: None,
-            poll: Duration::from_secs(1),
-        }
-    }
-}
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM), then finishes the requests it has.
 ///
@@ -81,56 +38,91 @@ pub fn serve(options: &ServeOptions, started: impl FnOnce(&ServerHandle) -> Resu
 /// Starts the service beside the caller. Not to be called, nor the handle used, inside an async runtime.
 ///
 /// # Errors
-/// Config when nothing is promoted; bundle when the model is refused; io when the address cannot be had.
+/// Config when a setting is out of its bounds or nothing is promoted; bundle when the model is refused; io when an address
+/// cannot be had.
 pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
-    let (follower, model) = match &options.source {
-        Source::Bundle(folder) => (None, LiveModel::open(folder)?),
+    options.check()?;
+    let token = Token::find(&options.admin)?;
+    let (follower, registry, model) = match options.source()? {
+        Source::Bundle(folder) => (None, None, LiveModel::open(&folder)?),
         Source::Registry { folder, stage } => {
-            let (follower, model) = Follower::new(Registry::open(folder)?, stage)?;
-            (Some(follower), model)
+            let registry = Registry::open(&folder)?;
+            let (follower, model) = Follower::new(registry.clone(), &stage)?;
+            (Some(follower), Some((registry, stage)), model)
         }
     };
     let name = model.name().to_owned();
-    let shared = Shared::new(Arc::new(Live::new(model)), options.limits);
+    let threads = match options.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let options = ServeOptions { threads, ..options.clone() };
+    let wants_admin = token.is_some() && !options.admin.shared_listener;
+    let shared = Arc::new(Shared::with(Arc::new(Live::new(model)), options.clone(), registry, token));
 
-    let address = PathBuf::from(options.listen.to_string());
+    let place = PathBuf::from(options.listen.to_string());
+    // One thread more than requests are scored at a time: it sees what arrives meanwhile.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = options.threads {
-        builder.worker_threads(threads.max(1));
-    }
-    let runtime =
-        builder.thread_name("answer").enable_all().build().map_err(Error::io(&address, "start threads for"))?;
-    let listener = runtime.block_on(TcpListener::bind(options.listen)).map_err(Error::io(&address, "listen on"))?;
-    let local_addr = listener.local_addr().map_err(Error::io(&address, "listen on"))?;
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!("connection without TCP_NODELAY: {error}");
-        }
-    });
-
-    let (stop, mut stopped) = watch::channel(false);
-    let service = axum::serve(listener, app(shared.clone()))
-        .with_graceful_shutdown(async move { stopped.wait_for(|stop| *stop).await.map_or((), |_| ()) });
-    let answering = runtime.spawn(async move { service.await });
-    let keeper = Keeper::start(shared, follower, options.poll).map_err(Error::io(&address, "start threads for"))?;
+    let runtime = builder.worker_threads(threads + 1).thread_name("answer").enable_all().build();
+    let runtime = runtime.map_err(Error::io(&place, "start threads for"))?;
+    let (stop, stopped) = watch::channel(false);
+    let mut listeners = Listeners { runtime: &runtime, serving: JoinSet::new(), shared: shared.clone(), stopped };
+    let local_addr = listeners.open(options.listen, app(shared.clone()))?;
+    let admin_addr = match wants_admin {
+        true => Some(listeners.open(options.admin.listen, admin(shared.clone()))?),
+        false => None,
+    };
+    let serving = listeners.serving;
+    let poll = Duration::from_millis(options.poll_ms);
+    let keeper = Keeper::start(shared, follower, poll).map_err(Error::io(&place, "start threads for"))?;
     tracing::info!("serving {name} on http://{local_addr}");
-    Ok(ServerHandle { local_addr, stop, answering, keeper, runtime })
+    if let Some(admin_addr) = admin_addr {
+        tracing::info!("admin paths on http://{admin_addr}");
+    }
+    Ok(ServerHandle { local_addr, admin_addr, stop, serving, keeper, runtime })
+}
+
+/// Listeners being opened.
+struct Listeners<'a> {
+    runtime: &'a Runtime,
+    serving: JoinSet<()>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Listeners<'_> {
+    /// Serves `router` on `address`; the address it got.
+    fn open(&mut self, address: SocketAddr, router: Router) -> Result<SocketAddr> {
+        let place = PathBuf::from(address.to_string());
+        let bound = self.runtime.block_on(TcpListener::bind(address));
+        let listener = bound.map_err(Error::io(&place, "listen on"))?;
+        let local_addr = listener.local_addr().map_err(Error::io(&place, "listen on"))?;
+        let serving = connections::serve(listener, router, self.shared.clone(), self.stopped.clone());
+        self.serving.spawn_on(serving, self.runtime.handle());
+        Ok(local_addr)
+    }
 }
 
 /// A running service. Dropped, it stops at once.
 #[derive(Debug)]
 pub struct ServerHandle {
     local_addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    answering: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: JoinSet<()>,
     keeper: Keeper,
     runtime: Runtime,
 }
 
 impl ServerHandle {
-    /// Where it listens.
+    /// Where it listens to clients.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where it listens to admins, when they have a listener of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
     }
 
     /// Tells it to take no more connections and to finish the requests it has. Returns at once.
@@ -138,23 +130,19 @@ impl ServerHandle {
         self.stop.send_replace(true);
     }
 
-    /// Stops it and waits until all its requests are answered, at most ten seconds.
+    /// Stops it and waits until all its requests are answered, at most the grace of its limits.
     ///
     /// # Errors
-    /// Io when the socket broke; bug when the service panicked.
-    pub fn join(self) -> Result<()> {
+    /// Bug when the service panicked.
+    pub fn join(mut self) -> Result<()> {
         self.shutdown();
-        let ended = self.runtime.block_on(async { tokio::time::timeout(GRACE, self.answering).await });
+        let mut ended = Ok(());
+        while let Some(served) = self.runtime.block_on(self.serving.join_next()) {
+            ended = ended.and(served.map_err(|panicked| Error::Bug(panicked.to_string())));
+        }
         drop(self.keeper);
         self.runtime.shutdown_timeout(Duration::from_millis(100));
-        match ended {
-            Ok(Ok(served)) => served.map_err(Error::io(&PathBuf::from(self.local_addr.to_string()), "serve on")),
-            Ok(Err(panicked)) => Err(Error::Bug(panicked.to_string())),
-            Err(_) => {
-                tracing::warn!("some requests took longer than {} s to end; dropped", GRACE.as_secs());
-                Ok(())
-            }
-        }
+        ended
     }
 }
 
@@ -207,7 +195,7 @@ fn follow(follower: &mut Follower, shared: &Shared) {
 /// Resolves at the first SIGINT or SIGTERM.
 async fn told_to_stop() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(Error::io(&PathBuf::from("signals"), "listen to"));
+    let listen = |kind| signal(kind).map_err(Error::io(Path::new("signals"), "listen to"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -154,7 +154,7 @@ settings! {
 
 settings! {
     /// `serve.toml`.
-    pub struct ServeSettings {
+    pub struct ServeOptions {
         /// Folder of the bundle to serve. Either this or `registry`.
         pub bundle: Option<PathBuf> = None,
         /// Folder of the registry whose stage is served and followed. Either this or `bundle`.
@@ -184,7 +184,7 @@ settings! {
     }
 }
 
-impl ServeSettings {
+impl ServeOptions {
     /// Its keys, section by section. Environment variables begin with `PCTR_SERVE_`.
     pub fn layout() -> Layout {
         let sections = vec![
@@ -196,15 +196,15 @@ impl ServeSettings {
             Section::of::<Logs>("logs", "Log lines on standard error. What is logged at all is chosen by PCTR_LOG."),
             Section::of::<TlsSettings>("tls", "Encryption of the clients' listener; in builds with the feature `tls`."),
         ];
-        let mut keys: Vec<Key> = ServeSettings::keys();
+        let mut keys: Vec<Key> = ServeOptions::keys();
         keys.retain(|key| sections.iter().all(|section| section.name != key.name));
         let top = Section { name: "", about: "Where the model comes from and where the service listens.", keys };
         Layout { prefix: "PCTR_SERVE", sections: std::iter::once(top).chain(sections).collect() }
     }
 
     /// Settings that serve `source` and are defaults otherwise.
-    pub fn new(source: Source) -> ServeSettings {
-        let mut settings = ServeSettings::default();
+    pub fn new(source: Source) -> ServeOptions {
+        let mut settings = ServeOptions::default();
         match source {
             Source::Bundle(folder) => settings.bundle = Some(folder),
             Source::Registry { folder, stage } => (settings.registry, settings.stage) = (Some(folder), stage),
@@ -302,9 +302,9 @@ mod tests {
 
     #[test]
     fn defaults_are_within_their_bounds_and_others_are_told() {
-        ServeSettings::default().check().unwrap();
+        ServeOptions::default().check().unwrap();
         let settle = |text: &str| {
-            ServeSettings::layout().settle::<ServeSettings>(Some((text, "serve.toml")), [], &[]).unwrap().settings
+            ServeOptions::layout().settle::<ServeOptions>(Some((text, "serve.toml")), [], &[]).unwrap().settings
         };
         for (text, told) in [
             ("threads = 2000", "threads: expected 0 to 1024, got 2000"),
@@ -320,9 +320,9 @@ mod tests {
 
     #[test]
     fn exactly_one_source_is_asked_for() {
-        let both = ServeSettings { bundle: Some("a".into()), registry: Some("b".into()), ..ServeSettings::default() };
+        let both = ServeOptions { bundle: Some("a".into()), registry: Some("b".into()), ..ServeOptions::default() };
         assert!(both.source().unwrap_err().to_string().contains("got both"));
-        assert!(ServeSettings::default().source().unwrap_err().to_string().contains("got neither"));
-        assert_eq!(ServeSettings::new(Source::Bundle("a".into())).source().unwrap(), Source::Bundle("a".into()));
+        assert!(ServeOptions::default().source().unwrap_err().to_string().contains("got neither"));
+        assert_eq!(ServeOptions::new(Source::Bundle("a".into())).source().unwrap(), Source::Bundle("a".into()));
     }
 }

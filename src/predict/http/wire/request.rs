@@ -1,4 +1,4 @@
-//! The body of `POST /v1/score` ↔ fields and probabilities.
+//! A score request → fields by column.
 //!
 //! Values keep the text they came with: `5`, `"5"` and the cell `5` of a log give the same code, and `5.0` another, as in a
 //! log. A list for a bag becomes the cell a log would have, with the separator between. So a row gets the same codes here
@@ -6,22 +6,31 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Instant;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::refusal::{Refusal, RefusalKind};
+use super::objects::{each_field, items};
 use crate::error::nearest;
 use crate::model::row::Cell;
 use crate::predict::LiveModel;
 use crate::predict::fields::{Column, Reader};
-use crate::predict::scorer::{Refused, Scored};
+use crate::predict::http::Unknown;
+use crate::predict::http::refusal::{Refusal, RefusalKind};
+use crate::predict::json::{JsonType, shown, string};
+use crate::predict::scorer::Refused;
+
+/// How requests are read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::predict::http) struct Rules {
+    /// Most candidates.
+    pub(in crate::predict::http) candidates: usize,
+    /// What to do with unknown fields.
+    pub(in crate::predict::http) unknown: Unknown,
+}
 
 /// A request that fits the model's schema.
 #[derive(Debug)]
-pub(super) struct Request<'a> {
+pub(in crate::predict::http) struct Request<'a> {
     context: Vec<Field<'a>>,
     candidates: Vec<Candidate<'a>>,
     /// Fields of all candidates, one after another.
@@ -51,48 +60,42 @@ impl Field<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// Parses a body of at most `most` candidates.
-    pub(super) fn parse(body: &'a [u8], model: &LiveModel, most: usize) -> Result<Request<'a>, Refusal> {
-        let body = std::str::from_utf8(body).map_err(|error| {
-            Refusal::new(
-                RefusalKind::InvalidJson,
-                format!("expected UTF-8, got another byte at {}", error.valid_up_to()),
-            )
-        })?;
-        let body: &RawValue = serde_json::from_str(body)
-            .map_err(|error| Refusal::new(RefusalKind::InvalidJson, format!("the body is no JSON: {error}")))?;
-
+    /// Reads an object; `place` names it in errors.
+    pub(in crate::predict::http) fn read(
+        object: &'a RawValue,
+        place: &'static str,
+        model: &LiveModel,
+        rules: Rules,
+    ) -> Result<Request<'a>, Refusal> {
         let (mut context, mut candidates) = (None, None);
-        each_field(body, "the body", |key, value| {
-            let place = match &*key {
+        each_field(object, place, |key, value| {
+            let known = match &*key {
                 "context" => &mut context,
                 "candidates" => &mut candidates,
+                _ if rules.unknown == Unknown::Ignore => return Ok(()),
                 key => {
                     let hint = nearest(key, ["context", "candidates"]);
-                    let message = format!("the body: expected context and candidates, got {key:?}{hint}");
+                    let message = format!("{place}: expected context and candidates, got {key:?}{hint}");
                     return Err(Refusal::of_field(RefusalKind::UnknownField, key, message));
                 }
             };
-            match place.replace(value) {
+            match known.replace(value) {
                 None => Ok(()),
-                Some(_) => Err(twice("the body", &key)),
+                Some(_) => Err(twice(place, &key)),
             }
         })?;
 
-        let mut reader = FieldReader { model, seen: vec![0; model.fields.count()], object: 0 };
+        let mut reader = FieldReader { model, unknown: rules.unknown, seen: vec![0; model.fields.count()], object: 0 };
         let mut request = Request { context: Vec::new(), candidates: Vec::new(), fields: Vec::new() };
         if let Some(context) = context {
             reader.next_object();
             each_field(context, "context", |key, value| reader.read("context", &key, value, &mut request.context))?;
         }
         let candidates = match candidates {
-            Some(list) => items(list, most)?,
+            Some(list) => items("candidates", list, rules.candidates, RefusalKind::TooManyCandidates)?,
             None => {
-                return Err(Refusal::of_field(
-                    RefusalKind::NoCandidates,
-                    "candidates",
-                    "the body: candidates is missing",
-                ));
+                let message = format!("{place}: candidates is missing");
+                return Err(Refusal::of_field(RefusalKind::NoCandidates, "candidates", message));
             }
         };
         if candidates.is_empty() {
@@ -123,17 +126,17 @@ impl<'a> Request<'a> {
     }
 
     /// The context's cells, by column.
-    pub(super) fn context(&self) -> impl Iterator<Item = (usize, Cell<'_>)> {
+    pub(in crate::predict::http) fn context(&self) -> impl Iterator<Item = (usize, Cell<'_>)> {
         self.context.iter().map(Field::cell)
     }
 
     /// Each candidate's own cells, by column.
-    pub(super) fn candidates(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = (usize, Cell<'_>)>> {
+    pub(in crate::predict::http) fn candidates(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = (usize, Cell<'_>)>> {
         (0..self.candidates.len()).map(|candidate| self.own(candidate).iter().map(Field::cell))
     }
 
     /// What to answer when the scorer refuses a cell: names the column, not the feature, and where it stands.
-    pub(super) fn refusal(&self, Refused { candidate, error }: Refused, model: &LiveModel) -> Refusal {
+    pub(in crate::predict::http) fn refusal(&self, Refused { candidate, error }: Refused, model: &LiveModel) -> Refusal {
         let schema = &model.bundle.schema;
         let column = schema.features.iter().find(|feature| feature.name == error.field).map(|feature| feature.column);
         let field = column.map_or(error.field.as_str(), |column| schema.columns[column].as_str());
@@ -141,6 +144,11 @@ impl<'a> Request<'a> {
         let place = if own { Place(candidate).to_string() } else { "context".into() };
         let message = format!("{place}: {field}: expected {}, got {}", error.expected, error.got);
         Refusal::of_field(RefusalKind::InvalidNumber, field, message)
+    }
+
+    /// The candidates' ids, as given.
+    pub(in crate::predict::http) fn ids(&self) -> impl ExactSizeIterator<Item = Option<&'a RawValue>> {
+        self.candidates.iter().map(|candidate| candidate.id)
     }
 
     fn own(&self, candidate: usize) -> &[Field<'a>] {
@@ -162,6 +170,7 @@ impl fmt::Display for Place {
 /// Reads fields of one object after another.
 struct FieldReader<'m> {
     model: &'m LiveModel,
+    unknown: Unknown,
     /// For each column, the last object it stood in.
     seen: Vec<usize>,
     object: usize,
@@ -180,6 +189,9 @@ impl FieldReader<'_> {
         fields: &mut Vec<Field<'a>>,
     ) -> Result<(), Refusal> {
         let Some(position) = self.model.fields.position(name) else {
+            if self.unknown == Unknown::Ignore {
+                return Ok(());
+            }
             let schema = &self.model.bundle.schema;
             let hint = self.model.fields.hint(name, schema);
             let message = format!("{place}: schema {} has no field {name:?}{hint}", schema.name);
@@ -252,15 +264,6 @@ fn identifier(place: Place, value: &RawValue) -> Result<Option<&RawValue>, Refus
     }
 }
 
-/// A JSON string's content, borrowed unless it has escapes.
-fn string(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
-    let quoted = value.get();
-    match quoted.contains('\\') {
-        false => Ok(Cow::Borrowed(&quoted[1..quoted.len() - 1])),
-        true => serde_json::from_str(quoted).map(Cow::Owned),
-    }
-}
-
 fn not_a_string(place: &impl fmt::Display, field: &str, error: &serde_json::Error) -> Refusal {
     Refusal::of_field(RefusalKind::InvalidJson, field, format!("{place}: {field}: {error} of the string"))
 }
@@ -270,180 +273,3 @@ fn twice(place: impl fmt::Display, field: &str) -> Refusal {
     Refusal::of_field(RefusalKind::DuplicateField, field, message)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JsonType {
-    Null,
-    Bool,
-    Number,
-    String,
-    List,
-    Object,
-}
-
-impl JsonType {
-    fn of(value: &RawValue) -> JsonType {
-        match value.get().as_bytes().first() {
-            Some(b'"') => JsonType::String,
-            Some(b'{') => JsonType::Object,
-            Some(b'[') => JsonType::List,
-            Some(b't' | b'f') => JsonType::Bool,
-            Some(b'n') => JsonType::Null,
-            _ => JsonType::Number,
-        }
-    }
-}
-
-/// A value as a message shows it.
-fn shown(value: &RawValue) -> String {
-    const SHOWN: usize = 40;
-    let text = value.get();
-    match text.char_indices().nth(SHOWN) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
-    }
-}
-
-/// Calls `take` for each key and value of an object.
-fn each_field<'a>(
-    object: &'a RawValue,
-    place: impl fmt::Display,
-    take: impl FnMut(Cow<'a, str>, &'a RawValue) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    struct Each<'r, Take> {
-        take: Take,
-        refusal: &'r mut Option<Refusal>,
-    }
-
-    impl<'de, Take: FnMut(Cow<'de, str>, &'de RawValue) -> Result<(), Refusal>> Visitor<'de> for Each<'_, Take> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<Map: MapAccess<'de>>(mut self, mut map: Map) -> Result<(), Map::Error> {
-            while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                if let Err(refusal) = (self.take)(key, value) {
-                    *self.refusal = Some(refusal);
-                    return Err(serde::de::Error::custom("refused"));
-                }
-            }
-            Ok(())
-        }
-    }
-
-    if JsonType::of(object) != JsonType::Object {
-        let message = format!("{place}: expected an object, got {}", shown(object));
-        return Err(Refusal::new(RefusalKind::WrongType, message));
-    }
-    let mut refusal = None;
-    let mut parser = serde_json::Deserializer::from_str(object.get());
-    let read = parser.deserialize_map(Each { take, refusal: &mut refusal });
-    match (refusal, read) {
-        (Some(refusal), _) => Err(refusal),
-        (None, Err(error)) => Err(Refusal::new(RefusalKind::InvalidJson, format!("{place}: {error}"))),
-        (None, Ok(())) => Ok(()),
-    }
-}
-
-/// A key, borrowed unless it has escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-/// The items of the list of candidates. Beyond `most` they are counted but not kept.
-fn items(list: &RawValue, most: usize) -> Result<Vec<&RawValue>, Refusal> {
-    struct Items(usize);
-
-    impl<'de> Visitor<'de> for Items {
-        type Value = (Vec<&'de RawValue>, usize);
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<Seq: SeqAccess<'de>>(self, mut seq: Seq) -> Result<Self::Value, Seq::Error> {
-            let mut kept = Vec::new();
-            while kept.len() < self.0 {
-                match seq.next_element()? {
-                    Some(item) => kept.push(item),
-                    None => return Ok((kept, 0)),
-                }
-            }
-            let mut beyond = 0;
-            while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
-                beyond += 1;
-            }
-            Ok((kept, beyond))
-        }
-    }
-
-    if JsonType::of(list) != JsonType::List {
-        let message = format!("candidates: expected a list of objects, got {}", shown(list));
-        return Err(Refusal::of_field(RefusalKind::WrongType, "candidates", message));
-    }
-    match serde_json::Deserializer::from_str(list.get()).deserialize_seq(Items(most)) {
-        Ok((kept, 0)) => Ok(kept),
-        Ok((kept, beyond)) => {
-            let message = format!("candidates: expected at most {most}, got {}", kept.len() + beyond);
-            Err(Refusal::of_field(RefusalKind::TooManyCandidates, "candidates", message))
-        }
-        Err(error) => Err(Refusal::new(RefusalKind::InvalidJson, format!("candidates: {error}"))),
-    }
-}
-
-/// The answer's body. `micros` counts from `started` to here.
-pub(super) fn answer(
-    model: &str,
-    request: &Request<'_>,
-    scored: &[Scored],
-    started: Instant,
-) -> Result<Vec<u8>, Refusal> {
-    #[derive(Serialize)]
-    struct Answer<'a, Candidates: Serialize> {
-        model: &'a str,
-        candidates: Candidates,
-        micros: u64,
-    }
-
-    #[derive(Serialize)]
-    struct Candidate<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<&'a RawValue>,
-        probability: f64,
-        tier: &'static str,
-    }
-
-    let candidates: Vec<Candidate<'_>> = (request.candidates.iter().zip(scored))
-        .map(|(candidate, scored)| Candidate {
-            id: candidate.id,
-            probability: scored.probability,
-            tier: scored.tier.name(),
-        })
-        .collect();
-    let micros = started.elapsed().as_micros().try_into().unwrap_or(u64::MAX);
-    serde_json::to_vec(&Answer { model, candidates, micros })
-        .map_err(|error| Refusal::new(RefusalKind::Internal, format!("the answer cannot be written: {error}")))
-}

@@ -1,0 +1,186 @@
+//! A body that arrived → a place to be scored in, or "come back later" at once.
+//!
+//! Scoring is short and pure computation, so it runs on the threads that read the sockets, without being handed over. At most
+//! `places` requests are scored at a time, and there is one thread more than places: that one always sees what arrives, so a
+//! request that cannot be answered in time is told so within a fraction of a millisecond, and not when its time is over.
+//!
+//! Who finds no place free waits in line. How long that takes is expected from what was measured: the nanoseconds that a byte of
+//! body kept a place lately, times the bytes in line, over the places. A request is turned away when that is more than the
+//! longest wait allowed or half of its own budget. Bytes stand for work because they are known before anything is parsed, and the
+//! cost of a request grows with its candidates, which is what bodies are full of.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Share of a new measurement in the running cost.
+const WEIGHT: f64 = 1.0 / 16.0;
+
+/// What a request costs whatever its size, in bytes: a request without a body is work too.
+const BYTES_OF_A_REQUEST: usize = 256;
+
+/// Places to be scored in.
+#[derive(Debug)]
+pub(super) struct Admission {
+    places: Semaphore,
+    count: usize,
+    longest_wait: Duration,
+    /// Bytes waiting in line.
+    waiting: AtomicUsize,
+    /// Bytes in places.
+    scoring: AtomicUsize,
+    /// Nanoseconds that a byte keeps a place, as the bits of an f64: a running mean.
+    nanos_a_byte: AtomicU64,
+}
+
+/// A place; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    admission: &'a Admission,
+    bytes: usize,
+    since: Instant,
+    /// How long the request waited for it.
+    pub(super) waited: Duration,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// Turned away: the wait that was to be expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TurnedAway(pub(super) Duration);
+
+impl Admission {
+    pub(super) fn new(places: usize, longest_wait: Duration) -> Admission {
+        Admission {
+            places: Semaphore::new(places),
+            count: places,
+            longest_wait,
+            waiting: AtomicUsize::new(0),
+            scoring: AtomicUsize::new(0),
+            nanos_a_byte: AtomicU64::new(0_f64.to_bits()),
+        }
+    }
+
+    /// A place for a request with a body of `bytes`, of which `left` of its budget is left.
+    pub(super) async fn enter(&self, bytes: usize, left: Duration) -> Result<Place<'_>, TurnedAway> {
+        let bytes = bytes + BYTES_OF_A_REQUEST;
+        if let Ok(permit) = self.places.try_acquire() {
+            return Ok(self.place(bytes, Instant::now(), Duration::ZERO, permit));
+        }
+        let expected = self.expected_wait();
+        if expected > self.longest_wait.min(left / 2) {
+            return Err(TurnedAway(expected));
+        }
+        let since = Instant::now();
+        let _in_line = Counted::new(&self.waiting, bytes);
+        let permit = self.places.acquire().await.map_err(|_| TurnedAway(expected))?;
+        let now = Instant::now();
+        Ok(self.place(bytes, now, now - since, permit))
+    }
+
+    /// How long a request that comes now would wait.
+    pub(super) fn expected_wait(&self) -> Duration {
+        // Of what is being scored, half is done on average.
+        let bytes = self.waiting.load(Ordering::Relaxed) + self.scoring.load(Ordering::Relaxed) / 2;
+        let nanos = bytes as f64 * f64::from_bits(self.nanos_a_byte.load(Ordering::Relaxed)) / self.count as f64;
+        Duration::from_nanos(nanos as u64)
+    }
+
+    fn place<'a>(&'a self, bytes: usize, since: Instant, waited: Duration, permit: SemaphorePermit<'a>) -> Place<'a> {
+        self.scoring.fetch_add(bytes, Ordering::Relaxed);
+        Place { admission: self, bytes, since, waited, _permit: permit }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let admission = self.admission;
+        admission.scoring.fetch_sub(self.bytes, Ordering::Relaxed);
+        let cost = self.since.elapsed().as_nanos() as f64 / self.bytes as f64;
+        let known = f64::from_bits(admission.nanos_a_byte.load(Ordering::Relaxed));
+        let updated = if known == 0.0 { cost } else { known + WEIGHT * (cost - known) };
+        // Two that end at once may lose one measurement; the mean does not mind.
+        admission.nanos_a_byte.store(updated.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// An amount added to a counter for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Counted<'a> {
+    counter: &'a AtomicUsize,
+    amount: usize,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(counter: &'a AtomicUsize, amount: usize) -> Counted<'a> {
+        counter.fetch_add(amount, Ordering::Relaxed);
+        Counted { counter, amount }
+    }
+
+    /// The same unless the counter would go beyond `most`.
+    pub(super) fn within(counter: &'a AtomicUsize, amount: usize, most: usize) -> Option<Counted<'a>> {
+        let counted = Counted::new(counter, amount);
+        (counter.load(Ordering::Relaxed) <= most).then_some(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn busy(admission: &Admission, nanos_a_byte: f64) {
+        admission.nanos_a_byte.store(nanos_a_byte.to_bits(), Ordering::Relaxed);
+    }
+
+    #[tokio::test]
+    async fn places_are_given_at_once_while_there_are_some() {
+        let admission = Admission::new(2, Duration::ZERO);
+        let first = admission.enter(10, Duration::ZERO).await.unwrap();
+        let second = admission.enter(10, Duration::ZERO).await.unwrap();
+        assert_eq!((first.waited, second.waited), (Duration::ZERO, Duration::ZERO));
+        busy(&admission, 1e6);
+        let TurnedAway(expected) = admission.enter(10, SECOND).await.unwrap_err();
+        // Two of 266 bytes, half done, on two places: 133 bytes of a millisecond each.
+        assert_eq!(expected, Duration::from_millis(133));
+        drop(first);
+        assert!(admission.enter(10, Duration::ZERO).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_can_be_served_in_time_waits() {
+        let admission = Admission::new(1, SECOND);
+        let first = admission.enter(0, SECOND).await.unwrap();
+        busy(&admission, 1e6);
+        let wait = async {
+            let place = admission.enter(0, SECOND).await.unwrap();
+            assert!(place.waited >= Duration::from_millis(5));
+        };
+        let leave = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert_eq!(admission.expected_wait(), Duration::from_millis(128 + 256), "one in line, one in place");
+            // Half of its own budget is less than what is to be expected.
+            assert!(admission.enter(0, Duration::from_millis(700)).await.is_err());
+            drop(first);
+        };
+        tokio::join!(wait, leave);
+        assert_eq!(admission.waiting.load(Ordering::Relaxed) + admission.scoring.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn amounts_are_counted_while_they_are_held() {
+        let counter = AtomicUsize::new(0);
+        let held = Counted::within(&counter, 6, 10).unwrap();
+        assert!(Counted::within(&counter, 5, 10).is_none());
+        drop(held);
+        assert!(Counted::within(&counter, 5, 10).is_some());
+        assert_eq!(counter.load(Ordering::Relaxed), 0);
+    }
+}

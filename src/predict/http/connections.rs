@@ -1,0 +1,262 @@
+//! Sockets → requests of the router, within limits: how many connections, how long a head, how slow a client.
+//!
+//! hyper reads HTTP/1.1; what is added here is what a service on an open port needs: connections beyond the limit are told so
+//! and closed, a client that is slow with its head or silent for long is closed, a panic is answered with 500, and when the
+//! service is told to stop, idle connections close at once and the others after their answer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tower_service::Service as _;
+
+use super::refusal::{Refusal, RefusalKind};
+use super::{Limits, Shared, refuse};
+
+/// Pause after the system had no socket to give.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Serves a listener until `stop` turns true, then until its connections have ended, at most the grace.
+pub(super) async fn serve(listener: TcpListener, router: Router, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let most = shared.options.limits.connections;
+    let open = Arc::new(Semaphore::new(most));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!("a connection was not accepted: {error}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = open.clone().try_acquire_owned() else {
+            shared.meters.refused(RefusalKind::Overloaded);
+            turn_away(stream, shared.options.budget.retry_after_s);
+            continue;
+        };
+        let (router, shared, stop) = (router.clone(), shared.clone(), stop.clone());
+        tokio::spawn(async move {
+            shared.meters.connections().increment(1.0);
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!("connection without TCP_NODELAY: {error}");
+            }
+            converse(stream, router, &shared, stop).await;
+            shared.meters.connections().decrement(1.0);
+            drop(place);
+        });
+    }
+    drop(listener);
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    let grace = Duration::from_millis(shared.options.limits.grace_ms);
+    if tokio::time::timeout(grace, open.acquire_many(all)).await.is_err() {
+        tracing::warn!("some requests took longer than {} ms to end; dropped", grace.as_millis());
+    }
+}
+
+/// Says that there are too many connections, if the socket takes it at once, and closes.
+fn turn_away(stream: TcpStream, retry_after_s: u64) {
+    let Ok(mut stream) = stream.into_std() else { return };
+    let body = Refusal::new(RefusalKind::Overloaded, "too many connections").body();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: {retry_after_s}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // What was sent and not read would make the system reset the connection instead of ending it.
+    let _ = stream.read(&mut [0; 4096]);
+    let _ = stream.write_all(answer.as_bytes());
+}
+
+/// Serves one connection to its end.
+async fn converse<Stream>(stream: Stream, router: Router, shared: &Arc<Shared>, mut stop: watch::Receiver<bool>)
+where
+    Stream: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = &shared.options.limits;
+    let pace = Arc::new(Pace::new());
+    let service = Guarded { router, shared: shared.clone(), pace: pace.clone() };
+    let io = TokioIo::new(Paced { stream, pace: pace.clone() });
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(limits.header_bytes).pipeline_flush(true);
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut stopping = *stop.borrow();
+    if stopping {
+        connection.as_mut().graceful_shutdown();
+    }
+    let mut look = pin!(tokio::time::sleep(pace.next_look(limits).unwrap_or_default()));
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!("connection ended: {error}");
+                }
+                return;
+            }
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = look.as_mut() => match pace.next_look(limits) {
+                Some(after) => look.as_mut().reset(tokio::time::Instant::now() + after),
+                // Too slow.
+                None => return,
+            },
+        }
+    }
+}
+
+/// What a connection is doing, and since when.
+#[derive(Debug)]
+struct Pace {
+    opened: Instant,
+    /// Nanoseconds from `opened` to the begin of the phase, times 4, plus the phase.
+    phase: AtomicU64,
+}
+
+/// Waiting for the first byte of a request.
+const IDLE: u64 = 0;
+/// Reading a request's line and headers.
+const HEAD: u64 = 1;
+/// The request is in the router.
+const BUSY: u64 = 2;
+
+impl Pace {
+    fn new() -> Pace {
+        Pace { opened: Instant::now(), phase: AtomicU64::new(IDLE) }
+    }
+
+    fn begin(&self, phase: u64) {
+        let nanos = self.opened.elapsed().as_nanos() as u64;
+        self.phase.store(nanos << 2 | phase, Ordering::Relaxed);
+    }
+
+    /// Bytes came.
+    fn read(&self) {
+        if self.phase.load(Ordering::Relaxed) & 3 == IDLE {
+            self.begin(HEAD);
+        }
+    }
+
+    /// How long until its pace must be looked at again; `None` when it is too slow.
+    fn next_look(&self, limits: &Limits) -> Option<Duration> {
+        let (header, idle) = (Duration::from_millis(limits.header_ms), Duration::from_millis(limits.idle_ms));
+        let state = self.phase.load(Ordering::Relaxed);
+        let took = self.opened.elapsed().saturating_sub(Duration::from_nanos(state >> 2));
+        let left = match state & 3 {
+            IDLE => idle.checked_sub(took)?,
+            HEAD => header.checked_sub(took)?,
+            // The router has a limit of its own for the body.
+            _ => header,
+        };
+        // An idle connection may begin a head at any time.
+        Some(left.min(header).max(Duration::from_millis(1)))
+    }
+}
+
+/// A stream that tells its pace.
+struct Paced<Stream> {
+    stream: Stream,
+    pace: Arc<Pace>,
+}
+
+impl<Stream: AsyncRead + Unpin> AsyncRead for Paced<Stream> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = into.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, into));
+        if into.filled().len() > before {
+            self.pace.read();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<Stream: AsyncWrite + Unpin> AsyncWrite for Paced<Stream> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// The router, with its pace told and its panics caught.
+struct Guarded {
+    router: Router,
+    shared: Arc<Shared>,
+    pace: Arc<Pace>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<axum::routing::future::RouteFuture<Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.pace.begin(BUSY);
+        let answer = self.router.clone().call(request);
+        Answering { answer, shared: self.shared.clone(), pace: self.pace.clone() }
+    }
+}
+
+/// An answer being made.
+struct Answering<Answer> {
+    answer: Answer,
+    shared: Arc<Shared>,
+    pace: Arc<Pace>,
+}
+
+impl<Answer: Future<Output = Result<Response, Infallible>> + Unpin> Future for Answering<Answer> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answering = &mut *self;
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut answering.answer).poll(context)));
+        let answer = match polled {
+            Ok(polled) => ready!(polled),
+            Err(_) => {
+                // What it said went to standard error when it happened.
+                tracing::error!("a request made the service panic");
+                let refusal = Refusal::new(RefusalKind::Internal, "the service has a bug; please report it");
+                Ok(refuse(&answering.shared, &refusal))
+            }
+        };
+        answering.pace.begin(IDLE);
+        Poll::Ready(answer)
+    }
+}

@@ -1,0 +1,109 @@
+//! A request as it comes from the socket → its whole body, its budget and a place to be scored in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::admission::{Counted, TurnedAway};
+use super::refusal::{Refusal, RefusalKind};
+use super::settings::MOST_BUDGET;
+use super::{Shared, refuse};
+
+/// The header that gives a request's budget.
+const BUDGET: &str = "x-budget-us";
+
+/// A request that has its place.
+pub(super) struct Arrived<'a> {
+    /// Its body, whole.
+    pub(super) body: &'a [u8],
+    /// When its last byte was read.
+    pub(super) at: Instant,
+    /// What its header gives it, if it does.
+    pub(super) asked: Option<Duration>,
+}
+
+impl Arrived<'_> {
+    /// What it may take, from its arrival: what its header says, or else `otherwise`.
+    pub(super) fn budget(&self, otherwise: Duration) -> Duration {
+        self.asked.unwrap_or(otherwise)
+    }
+}
+
+/// Reads a request, waits for its place, and lets `work` answer it there; whatever goes wrong is answered too.
+pub(super) async fn take(
+    shared: Arc<Shared>,
+    request: Request,
+    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Response, Refusal>,
+) -> Response {
+    match taken(&shared, request, work).await {
+        Ok(response) => response,
+        Err(refusal) => refuse(&shared, &refusal),
+    }
+}
+
+async fn taken(
+    shared: &Shared,
+    request: Request,
+    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Response, Refusal>,
+) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    let limits = &shared.options.limits;
+    let length = content_length(&head.headers);
+    if length.is_some_and(|length| length > limits.body_bytes) {
+        return Err(Refusal::too_large(limits.body_bytes));
+    }
+    let _memory = Counted::within(&shared.bodies, length.unwrap_or(limits.body_bytes), limits.bodies_bytes)
+        .ok_or_else(|| overloaded(shared.admission.expected_wait()))?;
+    let asked = budget(&head.headers)?;
+    let body = read(shared, body).await?;
+    let at = Instant::now();
+    let left = asked.unwrap_or(Duration::from_micros(shared.options.budget.default_us));
+    let place = shared.admission.enter(body.len(), left).await;
+    let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
+    shared.meters.waited(place.waited);
+    work(shared, &Arrived { body: &body, at, asked })
+}
+
+async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Refusal> {
+    let limits = &shared.options.limits;
+    let whole = Limited::new(body, limits.body_bytes).collect();
+    match tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limits.body_bytes)),
+        Ok(Err(error)) => Err(Refusal::new(RefusalKind::BodyUnreadable, format!("the body cannot be read: {error}"))),
+        Err(_) => {
+            let message = format!("expected the body within {} ms", limits.body_ms);
+            Err(Refusal::new(RefusalKind::BodyTooSlow, message))
+        }
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get(BUDGET) else { return Ok(None) };
+    let micros: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    match micros.map(Duration::from_micros).filter(|budget| (1..=MOST_BUDGET.as_micros()).contains(&budget.as_micros())) {
+        Some(budget) => Ok(Some(budget)),
+        None => {
+            let message = format!(
+                "header {BUDGET}: expected microseconds, 1 to {}, got {:?}",
+                MOST_BUDGET.as_micros(),
+                String::from_utf8_lossy(value.as_bytes())
+            );
+            Err(Refusal::of_field(RefusalKind::InvalidValue, BUDGET, message))
+        }
+    }
+}
+
+fn overloaded(expected: Duration) -> Refusal {
+    let message = format!("too busy: a wait of {} µs is to be expected", expected.as_micros());
+    Refusal::new(RefusalKind::Overloaded, message)
+}
