@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -42,6 +42,25 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result
 /// Io when the place cannot be written.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_file(path, |writer| writer.write_all(bytes).map_err(Error::io(path, "write")))
+}
+
+/// Appends one line, without its end, to a file of lines and flushes it to the device; makes the file when there is none.
+///
+/// The line is one write, so that several processes may append to one file. A line that a killed process left unfinished is
+/// ended first: readers meet one line they cannot read and none that is run together with another.
+///
+/// # Errors
+/// Io when the file cannot be opened or written.
+pub fn append_line(path: &Path, line: &[u8]) -> Result<()> {
+    let mut file =
+        File::options().read(true).append(true).create(true).open(path).map_err(Error::io(path, "open"))?;
+    let io = |action| Error::io(path, action);
+    let mut last = [b'\n'];
+    if file.metadata().map_err(io("inspect"))?.len() > 0 {
+        file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).map_err(io("read"))?;
+    }
+    let end_of_last: &[u8] = if last == [b'\n'] { b"" } else { b"\n" };
+    file.write_all(&[end_of_last, line, b"\n"].concat()).and_then(|()| file.sync_all()).map_err(io("append to"))
 }
 
 /// A folder being written under a `.partial` name. Dropped before [`PartialFolder::commit`], it is removed again.

@@ -11,6 +11,7 @@ mod models;
 mod prepare;
 mod progress;
 mod quickstart;
+mod replay;
 mod rows;
 mod score;
 mod serve;
@@ -69,6 +70,8 @@ enum Verb {
     Models(models::ModelsArgs),
     /// Answer click probabilities over HTTP.
     Serve(serve::ServeArgs),
+    /// Score the requests of a service's log again and compare every bit of the answers.
+    Replay(replay::ReplayArgs),
     /// The whole arc on a generated log: from clicks to a running scoring API.
     Quickstart(quickstart::QuickstartArgs),
     /// Say what this machine offers and how fast it is.
@@ -128,6 +131,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Auction(args) => args.run(&context),
         Verb::Models(args) => models::run(&args),
         Verb::Serve(args) => serve::run(&args, &served.expect("it was settled above")),
+        Verb::Replay(args) => args.run(&context),
         Verb::Quickstart(args) => args.run(&context),
         Verb::Machine(args) => args.run(&context),
         Verb::Completions { shell } => {

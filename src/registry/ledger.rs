@@ -3,12 +3,12 @@
 //! Stages are the truth about what serves; the ledger is what people read. So a change that stands is never undone because
 //! its line could not be written: the next writer adds it.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable::append_line;
 use crate::error::{Error, Result};
 
 /// Something that happened to a model.
@@ -83,21 +83,16 @@ impl Ledger {
     }
 
     fn try_append(&self, entry: &Entry) -> Result<()> {
-        let io = |action| Error::io(&self.path, action);
-        let text = fs::read(&self.path).unwrap_or_default();
-        let finished = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut file = File::options().append(true).create(true).open(&self.path).map_err(io("open"))?;
-        if finished < text.len() {
-            file.set_len(finished as u64).map_err(io("cut"))?;
-        }
-        let mut line = serde_json::to_vec(entry).map_err(|error| Error::Bug(error.to_string()))?;
-        line.push(b'\n');
-        file.write_all(&line).and_then(|()| file.sync_all()).map_err(io("append to"))
+        let line = serde_json::to_vec(entry).map_err(|error| Error::Bug(error.to_string()))?;
+        append_line(&self.path, &line)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
     use super::*;
 
     #[test]

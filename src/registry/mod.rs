@@ -70,6 +70,10 @@ pub struct Resolved {
     pub path: PathBuf,
     /// Number of the stage's change that brought it, from 1; it grows with every promotion and rollback.
     pub change: u64,
+    /// What brought it.
+    pub action: Action,
+    /// Whether its promotion was forced.
+    pub forced: bool,
 }
 
 /// One published model.
@@ -188,7 +192,7 @@ impl Registry {
         let bundle = gate::check(&path, model, current.as_ref(), schema)?;
         match current {
             Some(current) if current.model == model => Ok(current),
-            current => self.change(Stage::promoted(stage, current, &bundle.manifest)),
+            current => self.change(Stage::promoted(stage, current, &bundle.manifest, schema == SchemaChange::Allow)),
         }
     }
 
@@ -215,7 +219,8 @@ impl Registry {
     pub fn resolve(&self, stage: &str) -> Result<Resolved> {
         let stage = self.stage(stage)?.ok_or_else(|| self.nothing_promoted(stage))?;
         let path = self.models_folder().join(&stage.model);
-        Ok(Resolved { model: stage.model, path, change: stage.change })
+        let Stage { model, change, action, forced, .. } = stage;
+        Ok(Resolved { model, path, change, action, forced })
     }
 
     /// What `stage` serves and served; `None` before the first promotion.

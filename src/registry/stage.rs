@@ -34,6 +34,9 @@ pub struct Stage {
     pub change: u64,
     /// What brought the model here.
     pub action: Action,
+    /// Whether the promotion was forced: services that follow it take the model whatever it answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// The model served before this change.
     pub from: Option<String>,
     /// When it changed (UTC, RFC 3339).
@@ -44,14 +47,14 @@ pub struct Stage {
 
 impl Stage {
     /// The stage after promoting the model of `manifest`.
-    pub(super) fn promoted(stage: &str, current: Option<Stage>, manifest: &Manifest) -> Stage {
+    pub(super) fn promoted(stage: &str, current: Option<Stage>, manifest: &Manifest, forced: bool) -> Stage {
         let (change, from, mut earlier) = match current {
             Some(current) => (current.change + 1, Some(current.model), current.earlier),
             None => (1, None, Vec::new()),
         };
         earlier.extend(from.clone());
         earlier.drain(..earlier.len().saturating_sub(MOST_EARLIER));
-        Stage::now(stage.to_owned(), manifest, change, Action::Promoted, from, earlier)
+        Stage { forced, ..Stage::now(stage.to_owned(), manifest, change, Action::Promoted, from, earlier) }
     }
 
     /// The stage after going back to the model of `manifest`, the last of the earlier ones.
@@ -76,6 +79,7 @@ impl Stage {
             schema_fingerprint: manifest.schema_fingerprint,
             change,
             action,
+            forced: false,
             from,
             at: jiff::Timestamp::now().to_string(),
             earlier,

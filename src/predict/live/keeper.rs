@@ -1,0 +1,183 @@
+//! The thread that keeps a service: it follows the registry, writes the ledger, and tells those who count.
+//!
+//! It runs at the lowest priority, so that opening and warming a model takes only the time that requests leave.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{Entry, Happening};
+use super::{Follower, Live, LiveModel, Look, RefusedBundle, ShiftLimits, Swap};
+use crate::error::{Error, Result};
+
+/// How models are exchanged while serving.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SwapSettings {
+    /// Milliseconds between two looks at the registry (10 to 3,600,000).
+    pub poll_ms: u64,
+    /// File that says what served when; by default `served.jsonl` in the registry that is followed, else none.
+    pub ledger: Option<PathBuf>,
+    /// How far the answers of a new model may be from those of the one in use.
+    pub shift: ShiftLimits,
+}
+
+impl Default for SwapSettings {
+    fn default() -> Self {
+        SwapSettings { poll_ms: 1000, ledger: None, shift: ShiftLimits::default() }
+    }
+}
+
+impl SwapSettings {
+    /// Checks all bounds.
+    ///
+    /// # Errors
+    /// Config naming the key.
+    pub fn check(&self, place: &str) -> Result<()> {
+        if !(10..=3_600_000).contains(&self.poll_ms) {
+            return Err(Error::config(place, "poll_ms", format!("expected 10 to 3600000, got {}", self.poll_ms)));
+        }
+        self.shift.check(&format!("{place}.shift"))
+    }
+}
+
+/// What the keeper tells.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Time has passed: meters may be folded.
+    Tick,
+    /// Another model is in use.
+    Swapped {
+        /// The model before.
+        from: &'a LiveModel,
+        /// The model now.
+        to: &'a LiveModel,
+        /// What was found on the way.
+        swap: &'a Swap,
+    },
+    /// A bundle should serve and cannot.
+    Refused(&'a RefusedBundle),
+}
+
+/// Someone waits for a look at the registry.
+pub(super) type Asks = Sender<Sender<Look>>;
+
+/// Asks the keeper for a look and waits for the answer; `None` when it has ended.
+pub(super) fn ask(asks: &Asks) -> Option<Look> {
+    let (answer, answered) = channel();
+    asks.send(answer).ok()?;
+    answered.recv().ok()
+}
+
+/// The running thread. Dropped, it ends after what it is at.
+#[derive(Debug)]
+pub struct Keeper {
+    live: Arc<Live>,
+    thread: Option<thread::JoinHandle<()>>,
+    stop: Option<Sender<Sender<Look>>>,
+}
+
+impl Keeper {
+    /// Starts to keep `live`: with a follower it follows the registry; always it ticks. `service` names the service in the ledger.
+    ///
+    /// # Errors
+    /// What the system answers when it has no thread.
+    pub fn start(
+        live: Arc<Live>,
+        follower: Option<Follower>,
+        settings: &SwapSettings,
+        service: String,
+        tell: impl FnMut(Event<'_>) + Send + 'static,
+    ) -> std::io::Result<Keeper> {
+        let (asks, asked) = channel();
+        if let (true, Ok(mut keeper)) = (follower.is_some(), live.keeper.lock()) {
+            *keeper = Some(asks.clone());
+        }
+        let mut work = Work { live: live.clone(), follower, ledger: settings.ledger.clone(), service, tell };
+        let poll = Duration::from_millis(settings.poll_ms);
+        let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
+            // A wish only: where it is not granted, requests share the processor with the next model.
+            let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
+            work.run(&asked, poll);
+        })?;
+        Ok(Keeper { live, thread: Some(thread), stop: Some(asks) })
+    }
+}
+
+/// As `nice` counts it.
+const LOWEST_PRIORITY: i32 = 19;
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Ok(mut keeper) = self.live.keeper.lock() {
+            *keeper = None;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work<Tell> {
+    live: Arc<Live>,
+    follower: Option<Follower>,
+    ledger: Option<PathBuf>,
+    service: String,
+    tell: Tell,
+}
+
+impl<Tell: FnMut(Event<'_>)> Work<Tell> {
+    /// Until nobody can ask any more.
+    fn run(&mut self, asked: &Receiver<Sender<Look>>, poll: Duration) {
+        let began = Entry::new(Happening::Began, &self.service, Some(self.live.model().name().to_owned()));
+        self.record(&Entry { change: self.follower.as_ref().map(Follower::change), ..began });
+        loop {
+            match asked.recv_timeout(poll) {
+                Err(RecvTimeoutError::Timeout) => {
+                    (self.tell)(Event::Tick);
+                    self.look();
+                }
+                Ok(asker) => {
+                    let _ = asker.send(self.look());
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.record(&Entry::new(Happening::Ended, &self.service, Some(self.live.model().name().to_owned())));
+    }
+
+    fn look(&mut self) -> Look {
+        let Some(follower) = &mut self.follower else { return Look::Same };
+        let before = self.live.model_arc();
+        let look = follower.look(&self.live);
+        match &look {
+            Look::Same => {}
+            Look::Swapped(swap) => {
+                let (from, to, ms) = (&swap.from, &swap.to, swap.prepared.as_secs_f64() * 1e3);
+                match &swap.warning {
+                    None => tracing::info!("{to} takes over from {from} after {ms:.0} ms of preparation"),
+                    Some(warning) => tracing::warn!("{to} takes over from {from}, though {warning}"),
+                }
+                (self.tell)(Event::Swapped { from: &before, to: &self.live.model_arc(), swap });
+                self.record(&Entry::took_over(&self.service, swap));
+            }
+            Look::Refused(refused) => {
+                tracing::error!("{}; {} goes on serving", refused.reason, before.name());
+                (self.tell)(Event::Refused(refused));
+                self.record(&Entry::refused(&self.service, refused));
+            }
+        }
+        look
+    }
+
+    fn record(&self, entry: &Entry) {
+        if let Some(Err(error)) = self.ledger.as_ref().map(|path| entry.append(path)) {
+            tracing::warn!("{error}; what serves is not changed by that");
+        }
+    }
+}
