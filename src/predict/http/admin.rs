@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::refusal::{Refusal, RefusalKind};
 use super::{AdminSettings, Shared, json, refuse};
 use crate::error::{Error, Kind, Result};
+use crate::predict::live::Look;
 use crate::registry::{Registry, SchemaChange, Stage};
 
 /// The environment variable that may hold the token.
@@ -144,8 +145,7 @@ async fn answer_rollback(State(shared): State<Arc<Shared>>) -> Response {
     change(&shared, Registry::rollback).await
 }
 
-/// Changes the stage that is served. The change is durable when this answers; the model itself is in use after the next look
-/// at the registry.
+/// Changes the stage that is served. When this answers, the change is durable and the model in use.
 async fn change(
     shared: &Shared,
     change: impl FnOnce(&Registry, &str) -> Result<Stage> + Send + 'static,
@@ -154,7 +154,18 @@ async fn change(
         let message = "one bundle is served for good; start with --registry to change it";
         return refuse(shared, &Refusal::new(RefusalKind::NoRegistry, message));
     };
-    answer(shared, blocking(move || change(&registry, &stage)).await)
+    let live = shared.live.clone();
+    let changed = blocking(move || {
+        let stage = change(&registry, &stage)?;
+        match live.look_now() {
+            Some(Look::Refused(refused)) => {
+                let message = format!("it is promoted, but this service cannot serve it: {}", refused.reason);
+                Err(Error::bundle(&stage.model, message))
+            },
+            Some(Look::Same | Look::Swapped(_)) | None => Ok(stage),
+        }
+    });
+    answer(shared, changed.await)
 }
 
 fn answer(shared: &Shared, done: Result<impl Serialize>) -> Response {

@@ -34,10 +34,11 @@ async fn answer_ready(State(shared): State<Arc<Shared>>) -> Response {
         "kind": manifest.kind,
         "schema": manifest.schema,
         "schema_fingerprint": manifest.schema_fingerprint,
+        "refused": shared.live.refused().as_deref(),
     });
     json(StatusCode::OK, ready.to_string())
 }
 
 async fn answer_metrics(State(shared): State<Arc<Shared>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.meters.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.metrics()).into_response()
 }

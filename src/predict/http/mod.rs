@@ -14,6 +14,8 @@ mod connections;
 mod health;
 mod intake;
 mod meters;
+mod observer;
+mod page;
 mod refusal;
 mod scoring;
 mod server;
@@ -39,6 +41,7 @@ pub use settings::{
 };
 
 use super::Live;
+use super::log::RequestLog;
 use crate::registry::Registry;
 use admin::Token;
 use admission::Admission;
@@ -57,7 +60,7 @@ pub enum Audience {
 }
 
 /// Every path of the service: method, path, audience.
-pub const ROUTES: [(&str, &str, Audience); 10] = [
+pub const ROUTES: [(&str, &str, Audience); 12] = [
     ("POST", "/v1/score", Audience::Clients),
     ("POST", "/v1/score/batch", Audience::Clients),
     ("GET", "/v1/models", Audience::Admins),
@@ -66,6 +69,8 @@ pub const ROUTES: [(&str, &str, Audience); 10] = [
     ("GET", "/healthz", Audience::Everyone),
     ("GET", "/readyz", Audience::Everyone),
     ("GET", "/metrics", Audience::Everyone),
+    ("GET", "/", Audience::Everyone),
+    ("GET", "/v1/live", Audience::Everyone),
     ("GET", "/openapi.json", Audience::Everyone),
     ("GET", "/docs", Audience::Everyone),
 ];
@@ -84,13 +89,15 @@ pub struct Shared {
     /// The registry and the stage that are followed.
     registry: Option<(Registry, String)>,
     token: Option<Token>,
+    log: Option<RequestLog>,
+    story: page::Story,
 }
 
 impl Shared {
     /// Serves `live` within `limits`, for whoever brings a socket of its own.
     pub fn new(live: Arc<Live>, limits: Limits) -> Arc<Shared> {
         let options = ServeOptions { limits, threads: 1, ..ServeOptions::default() };
-        Arc::new(Shared::with(live, options, None, None))
+        Arc::new(Shared::with(live, options, None, None, None))
     }
 
     fn with(
@@ -98,8 +105,10 @@ impl Shared {
         options: ServeOptions,
         registry: Option<(Registry, String)>,
         token: Option<Token>,
+        log: Option<RequestLog>,
     ) -> Shared {
         let meters = Meters::new();
+        let story = page::Story::new(live.model().name());
         meters.serves(&live.model().bundle.manifest);
         Shared {
             live,
@@ -111,6 +120,8 @@ impl Shared {
             options,
             registry,
             token,
+            log,
+            story,
         }
     }
 }
@@ -120,7 +131,8 @@ pub fn app(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route("/v1/score", post(scoring::answer_score))
         .route("/v1/score/batch", post(scoring::answer_batch))
-        .merge(health::routes());
+        .merge(health::routes())
+        .merge(page::routes());
     if shared.options.admin.shared_listener {
         router = router.merge(admin::routes(&shared));
     }
@@ -129,7 +141,7 @@ pub fn app(shared: Arc<Shared>) -> Router {
 
 /// What the admin listener serves.
 pub fn admin(shared: Arc<Shared>) -> Router {
-    finish(health::routes().merge(admin::routes(&shared)), shared)
+    finish(health::routes().merge(page::routes()).merge(admin::routes(&shared)), shared)
 }
 
 fn finish(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::intake::{Arrived, take};
+use super::observer::Known;
 use super::refusal::Refusal;
 use super::wire::{self, Item, Rules};
 use super::{Shared, json};
@@ -59,7 +60,7 @@ pub(super) async fn answer_batch(State(shared): State<Arc<Shared>>, request: Req
 /// Scores a request and lets `use_them` read the scores where they lie.
 fn scored<Used>(
     shared: &Shared,
-    model: &LiveModel,
+    model: &Arc<LiveModel>,
     request: &wire::Request<'_>,
     arrived: &Arrived<'_>,
     use_them: impl FnOnce(&[Scored]) -> Used,
@@ -70,7 +71,8 @@ fn scored<Used>(
         let scored = score(model, request.context(), request.candidates(), &budget, scratch)
             .map_err(|refused| request.refusal(refused, model))?;
         let used = use_them(scored);
-        known(shared, &Known { model, scored, arrived: arrived.at, allowed });
+        let known = Known { model, scored, arrived: arrived.at, allowed, id: None };
+        shared.answered(&known, request.context(), request.candidates());
         Ok(used)
     })
 }
@@ -82,31 +84,4 @@ pub(super) fn with_scratch<Used>(work: impl FnOnce(&mut Scratch) -> Used) -> Use
 
 fn rules(shared: &Shared) -> Rules {
     Rules { candidates: shared.options.limits.candidates, unknown: shared.options.requests.unknown_fields }
-}
-
-/// A request whose scores are known.
-pub(super) struct Known<'a> {
-    /// What scored it.
-    pub(super) model: &'a LiveModel,
-    /// Its candidates' scores.
-    pub(super) scored: &'a [Scored],
-    /// When it was there as a whole.
-    pub(super) arrived: Instant,
-    /// What it might take from then on.
-    pub(super) allowed: Duration,
-}
-
-/// Counts and logs what is known. Every request that is scored comes by here once, whatever path it took.
-pub(super) fn known(shared: &Shared, known: &Known<'_>) {
-    let took = known.arrived.elapsed();
-    shared.meters.answered(known.scored, took, took > known.allowed);
-    if shared.answers_logged.take() {
-        tracing::info!(
-            model = known.model.name(),
-            candidates = known.scored.len(),
-            tier = known.scored.iter().map(|scored| scored.tier).max().map(|tier| tier.name()),
-            micros = took.as_micros() as u64,
-            "answered"
-        );
-    }
 }

@@ -5,9 +5,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -18,8 +17,12 @@ use tokio::task::JoinSet;
 use super::admin::Token;
 use super::{ServeOptions, Shared, Source, admin, app, connections};
 use crate::error::{Error, Result};
-use crate::predict::live::{Follower, Live, LiveModel, Look};
+use crate::predict::live::{Event, Follower, Keeper, KeeperOptions, Live, LiveModel};
+use crate::predict::log::RequestLog;
 use crate::registry::Registry;
+
+/// File of a registry in which the services that follow it say what they served.
+const SERVED_FILE: &str = "served.jsonl";
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM), then finishes the requests it has.
 ///
@@ -43,11 +46,13 @@ pub fn serve(options: &ServeOptions, started: impl FnOnce(&ServerHandle) -> Resu
 pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     options.check()?;
     let token = Token::find(&options.admin)?;
+    let mut ledger = options.swap.ledger.clone();
     let (follower, registry, model) = match options.source()? {
         Source::Bundle(folder) => (None, None, LiveModel::open(&folder)?),
         Source::Registry { folder, stage } => {
             let registry = Registry::open(&folder)?;
-            let (follower, model) = Follower::new(registry.clone(), &stage)?;
+            let (follower, model) = Follower::new(registry.clone(), &stage, options.swap.clone())?;
+            ledger.get_or_insert_with(|| folder.join(SERVED_FILE));
             (Some(follower), Some((registry, stage)), model)
         }
     };
@@ -58,7 +63,9 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     };
     let options = ServeOptions { threads, ..options.clone() };
     let wants_admin = token.is_some() && !options.admin.shared_listener;
-    let shared = Arc::new(Shared::with(Arc::new(Live::new(model)), options.clone(), registry, token));
+    let live = Arc::new(Live::new(model));
+    let log = RequestLog::start(&options.request_log)?;
+    let shared = Arc::new(Shared::with(live.clone(), options.clone(), registry, token, log));
 
     let place = PathBuf::from(options.listen.to_string());
     // One thread more than requests are scored at a time: it sees what arrives meanwhile.
@@ -74,7 +81,11 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     };
     let serving = listeners.serving;
     let poll = Duration::from_millis(options.poll_ms);
-    let keeper = Keeper::start(shared, follower, poll).map_err(Error::io(&place, "start threads for"))?;
+    let service = format!("{local_addr}, process {}", std::process::id());
+    let keeper = Keeper::start(live, follower, KeeperOptions { poll, ledger, service }, move |event| {
+        note(&shared, &event);
+    });
+    let keeper = keeper.map_err(Error::io(&place, "start threads for"))?;
     tracing::info!("serving {name} on http://{local_addr}");
     if let Some(admin_addr) = admin_addr {
         tracing::info!("admin paths on http://{admin_addr}");
@@ -146,49 +157,13 @@ impl ServerHandle {
     }
 }
 
-/// The thread that follows the registry and keeps the meters small, off the threads that answer.
-#[derive(Debug)]
-struct Keeper {
-    stop: Option<Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Keeper {
-    fn start(shared: Arc<Shared>, mut follower: Option<Follower>, poll: Duration) -> std::io::Result<Keeper> {
-        let (stop, stopped) = channel::<()>();
-        let thread = thread::Builder::new().name("registry".into()).spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(poll) {
-                shared.meters.upkeep();
-                if let Some(follower) = &mut follower {
-                    follow(follower, &shared);
-                }
-            }
-        })?;
-        Ok(Keeper { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn follow(follower: &mut Follower, shared: &Shared) {
-    let before = shared.live.model();
-    match follower.look(&shared.live) {
-        Look::Same => {}
-        Look::Swapped { from, to } => {
-            shared.meters.swapped(&before.bundle.manifest, &shared.live.model().bundle.manifest);
-            tracing::info!("{to} takes over from {from}");
-        }
-        Look::Refused(error) => {
-            shared.meters.refused_model();
-            tracing::error!("{error}; {} goes on serving", before.name());
-        }
+/// Counts what the keeper tells.
+fn note(shared: &Shared, event: &Event<'_>) {
+    shared.story.add(event);
+    match event {
+        Event::Tick => shared.meters.tick(Instant::now()),
+        Event::Swapped { from, to, .. } => shared.meters.swapped(&from.bundle.manifest, &to.bundle.manifest),
+        Event::Refused(_) => shared.meters.refused_model(),
     }
 }
 

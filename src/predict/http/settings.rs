@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Documented as _, Key, Layout, Section, settings};
 use crate::error::{Error, Result};
+use crate::predict::live::SwapSettings;
+use crate::predict::log::LogSettings;
 use crate::registry::PRODUCTION;
 
 settings! {
@@ -177,6 +179,10 @@ settings! {
         pub admin: AdminSettings = AdminSettings::default(),
         /// Bidding by OpenRTB.
         pub openrtb: OpenRtbSettings = OpenRtbSettings::default(),
+        /// How a model takes over.
+        pub swap: SwapSettings = SwapSettings::default(),
+        /// Requests kept to be replayed.
+        pub request_log: LogSettings = LogSettings::default(),
         /// Log lines.
         pub logs: Logs = Logs::default(),
         /// Encryption.
@@ -193,6 +199,8 @@ impl ServeOptions {
             Section::of::<Requests>("requests", "How score requests are read."),
             Section::of::<AdminSettings>("admin", "Who may change the model in use, and where."),
             Section::of::<OpenRtbSettings>("openrtb", "Bidding by OpenRTB 2.6."),
+            Section::of::<SwapSettings>("swap", "How a model takes over from the one in use."),
+            Section::of::<LogSettings>("request_log", "A sample of requests, kept to be replayed with pctr replay."),
             Section::of::<Logs>("logs", "Log lines on standard error. What is logged at all is chosen by PCTR_LOG."),
             Section::of::<TlsSettings>("tls", "Encryption of the clients' listener; in builds with the feature `tls`."),
         ];
@@ -249,6 +257,8 @@ impl ServeOptions {
         within("budget.retry_after_s", self.budget.retry_after_s, 0, 3600)?;
         within("logs.sample_answers", self.logs.sample_answers, 0, 1_000_000_000)?;
         within("logs.sample_refusals", self.logs.sample_refusals, 0, 1_000_000_000)?;
+        self.swap.check("swap")?;
+        self.request_log.check("request_log")?;
         let openrtb = &self.openrtb;
         if openrtb.mapping.is_some() != openrtb.ads.is_some() {
             return Err(refused("openrtb.mapping", "expected mapping and ads together, got one of them"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::shadow::{Beyond, Shift, ShiftLimits, compare};
+use super::shadow::{Beyond, Shift, SwapSettings, compare};
 use super::{Live, LiveModel};
 use crate::error::{Error, Result};
 use crate::registry::{Action, Registry, Resolved};
@@ -16,7 +16,7 @@ use crate::registry::{Action, Registry, Resolved};
 pub struct Follower {
     registry: Registry,
     stage: String,
-    limits: ShiftLimits,
+    limits: SwapSettings,
     /// The last change looked at.
     change: u64,
     /// What was wrong with it.
@@ -87,7 +87,7 @@ impl Follower {
     ///
     /// # Errors
     /// Config when nothing is promoted to the stage; bundle when its model is refused; io.
-    pub fn new(registry: Registry, stage: &str, limits: ShiftLimits) -> Result<(Follower, LiveModel)> {
+    pub fn new(registry: Registry, stage: &str, limits: SwapSettings) -> Result<(Follower, LiveModel)> {
         let resolved = registry.resolve(stage)?;
         let model = open(&resolved)?;
         let follower = Follower {

@@ -6,43 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 use super::ledger::{Entry, Happening};
-use super::{Follower, Live, LiveModel, Look, RefusedBundle, ShiftLimits, Swap};
-use crate::error::{Error, Result};
+use super::{Follower, Live, LiveModel, Look, RefusedBundle, Swap};
 
-/// How models are exchanged while serving.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SwapSettings {
-    /// Milliseconds between two looks at the registry (10 to 3,600,000).
-    pub poll_ms: u64,
-    /// File that says what served when; by default `served.jsonl` in the registry that is followed, else none.
+/// What the keeper needs to know.
+#[derive(Debug, Clone)]
+pub struct KeeperOptions {
+    /// Time between two looks at the registry.
+    pub poll: Duration,
+    /// File that says what served when.
     pub ledger: Option<PathBuf>,
-    /// How far the answers of a new model may be from those of the one in use.
-    pub shift: ShiftLimits,
-}
-
-impl Default for SwapSettings {
-    fn default() -> Self {
-        SwapSettings { poll_ms: 1000, ledger: None, shift: ShiftLimits::default() }
-    }
-}
-
-impl SwapSettings {
-    /// Checks all bounds.
-    ///
-    /// # Errors
-    /// Config naming the key.
-    pub fn check(&self, place: &str) -> Result<()> {
-        if !(10..=3_600_000).contains(&self.poll_ms) {
-            return Err(Error::config(place, "poll_ms", format!("expected 10 to 3600000, got {}", self.poll_ms)));
-        }
-        self.shift.check(&format!("{place}.shift"))
-    }
+    /// Which service this is, as the ledger names it.
+    pub service: String,
 }
 
 /// What the keeper tells.
@@ -82,23 +59,22 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts to keep `live`: with a follower it follows the registry; always it ticks. `service` names the service in the ledger.
+    /// Starts to keep `live`: with a follower it follows the registry; always it ticks.
     ///
     /// # Errors
     /// What the system answers when it has no thread.
     pub fn start(
         live: Arc<Live>,
         follower: Option<Follower>,
-        settings: &SwapSettings,
-        service: String,
+        options: KeeperOptions,
         tell: impl FnMut(Event<'_>) + Send + 'static,
     ) -> std::io::Result<Keeper> {
+        let KeeperOptions { poll, ledger, service } = options;
         let (asks, asked) = channel();
         if let (true, Ok(mut keeper)) = (follower.is_some(), live.keeper.lock()) {
             *keeper = Some(asks.clone());
         }
-        let mut work = Work { live: live.clone(), follower, ledger: settings.ledger.clone(), service, tell };
-        let poll = Duration::from_millis(settings.poll_ms);
+        let mut work = Work { live: live.clone(), follower, ledger, service, tell };
         let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
             // A wish only: where it is not granted, requests share the processor with the next model.
             let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
@@ -108,6 +84,8 @@ impl Keeper {
     }
 }
 
+/// Longest time between two ticks.
+const TICK: Duration = Duration::from_secs(1);
 /// As `nice` counts it.
 const LOWEST_PRIORITY: i32 = 19;
 
@@ -136,11 +114,15 @@ impl<Tell: FnMut(Event<'_>)> Work<Tell> {
     fn run(&mut self, asked: &Receiver<Sender<Look>>, poll: Duration) {
         let began = Entry::new(Happening::Began, &self.service, Some(self.live.model().name().to_owned()));
         self.record(&Entry { change: self.follower.as_ref().map(Follower::change), ..began });
+        let mut looked = Instant::now();
         loop {
-            match asked.recv_timeout(poll) {
+            match asked.recv_timeout(poll.saturating_sub(looked.elapsed()).min(TICK)) {
                 Err(RecvTimeoutError::Timeout) => {
                     (self.tell)(Event::Tick);
-                    self.look();
+                    if looked.elapsed() >= poll {
+                        looked = Instant::now();
+                        self.look();
+                    }
                 }
                 Ok(asker) => {
                     let _ = asker.send(self.look());

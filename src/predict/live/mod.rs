@@ -18,8 +18,6 @@ mod keeper;
 mod ledger;
 mod recent;
 mod shadow;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -33,10 +31,10 @@ use crate::model::bundle::Bundle;
 use crate::registry::check_answers;
 
 pub use follower::{Follower, Look, RefusedBundle, Swap};
-pub use keeper::{Event, Keeper, SwapSettings};
+pub use keeper::{Event, Keeper, KeeperOptions};
 pub use ledger::{Entry, Happening, history};
-pub use recent::{Recent, RecentRequest};
-pub use shadow::{Beyond, Shift, ShiftLimits, compare};
+pub use recent::{MOST_CANDIDATES, Recent, RecentRequest};
+pub use shadow::{Beyond, Shift, SwapSettings, compare};
 
 /// A bundle that is ready to answer.
 #[derive(Debug)]

@@ -5,10 +5,13 @@
 //! compared after calibration, as `logit p = ln(p / (1 − p))`: a price is a multiple of the probability, and equal steps of the
 //! logit are about equal ratios of it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::LiveModel;
 use super::recent::RecentRequest;
+use crate::config::settings;
 use crate::error::Error;
 use crate::metrics::histogram::Histogram;
 use crate::metrics::stability::{equal_mass_counts, expected_by_chance, stability_index};
@@ -40,51 +43,55 @@ pub struct Shift {
     pub calibration_ratio: f64,
 }
 
-/// When a shift is too large.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ShiftLimits {
-    /// What to do beyond a limit.
-    pub beyond: Beyond,
-    /// Candidates below which no shift is judged.
-    pub least_candidates: usize,
-    /// Greatest mean of the difference of logits, either way (above 0).
-    pub mean: f64,
-    /// Greatest population stability index, beyond what chance gives (above 0).
-    pub psi: f64,
-    /// Greatest ratio of the mean probabilities, and its inverse the least (above 1).
-    pub calibration_ratio: f64,
+settings! {
+    /// How a model takes over.
+    pub struct SwapSettings {
+        /// File that says what served when; without it `served.jsonl` in the registry that is followed, else none.
+        pub ledger: Option<PathBuf> = None,
+        /// What to do with a model whose answers to recent requests are beyond a limit below: `warn`, or `refuse` unless its
+        /// promotion was forced or is a rollback.
+        pub beyond: Beyond = Beyond::Warn,
+        /// Candidates of recent requests below which nothing is judged (0 to 1000000).
+        pub least_candidates: usize = 100,
+        /// Greatest mean difference of logits, either way (above 0).
+        pub mean_shift: f64 = 0.5,
+        /// Greatest population stability index, beyond what chance gives (above 0).
+        pub stability_index: f64 = 0.25,
+        /// Greatest ratio of the mean probabilities, new over old; its inverse is the least (above 1).
+        pub calibration_ratio: f64 = 1.5,
+    }
 }
 
 /// What to do with a model whose answers are far from those of the model in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beyond {
     /// Say so and let it take over.
+    #[default]
     Warn,
     /// Refuse it, unless its promotion was forced or is a rollback.
     Refuse,
 }
 
-impl Default for ShiftLimits {
-    fn default() -> Self {
-        ShiftLimits { beyond: Beyond::Warn, least_candidates: 100, mean: 0.5, psi: 0.25, calibration_ratio: 1.5 }
-    }
-}
-
-impl ShiftLimits {
-    /// Checks the limits' bounds.
+impl SwapSettings {
+    /// Checks all bounds; `place` is the section.
     ///
     /// # Errors
     /// Config naming the key.
     pub fn check(&self, place: &str) -> Result<(), Error> {
-        let above = |key: &str, value: f64, bound: f64| match value > bound && value.is_finite() {
-            true => Ok(()),
-            false => Err(Error::config(place, key, format!("expected a number above {bound}, got {value}"))),
-        };
-        above("mean", self.mean, 0.0)?;
-        above("psi", self.psi, 0.0)?;
-        above("calibration_ratio", self.calibration_ratio, 1.0)
+        let refuse = |key: &str, message: String| Err(Error::config("serve", format!("{place}.{key}"), message));
+        if self.least_candidates > 1_000_000 {
+            return refuse("least_candidates", format!("expected 0 to 1000000, got {}", self.least_candidates));
+        }
+        let above = [
+            ("mean_shift", self.mean_shift, 0.0),
+            ("stability_index", self.stability_index, 0.0),
+            ("calibration_ratio", self.calibration_ratio, 1.0),
+        ];
+        match above.into_iter().find(|(_, value, bound)| !(value > bound && value.is_finite())) {
+            Some((key, value, bound)) => refuse(key, format!("expected a number above {bound}, got {value}")),
+            None => Ok(()),
+        }
     }
 
     /// Says what of `shift` is beyond its limit, if anything.
@@ -96,11 +103,11 @@ impl ShiftLimits {
         if shift.refused > 0 {
             beyond.push(format!("it refuses {} candidates that the model in use answered", shift.refused));
         }
-        if shift.mean.abs() > self.mean {
-            beyond.push(format!("its logits are {:+.3} away on average, expected at most {}", shift.mean, self.mean));
+        if shift.mean.abs() > self.mean_shift {
+            beyond.push(format!("its logits are {:+.3} away on average, expected at most {}", shift.mean, self.mean_shift));
         }
-        if shift.psi - shift.psi_by_chance > self.psi {
-            beyond.push(format!("the stability index is {:.3}, expected at most {}", shift.psi, self.psi));
+        if shift.psi - shift.psi_by_chance > self.stability_index {
+            beyond.push(format!("the stability index is {:.3}, expected at most {}", shift.psi, self.stability_index));
         }
         let ratio = shift.calibration_ratio;
         if !(1.0 / self.calibration_ratio..=self.calibration_ratio).contains(&ratio) {

@@ -12,8 +12,6 @@
 mod files;
 mod line;
 mod replay;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use std::path::PathBuf;
@@ -23,54 +21,51 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::given::Given;
 use super::live::LiveModel;
 use super::scorer::Scored;
+use crate::config::settings;
 use crate::error::{Error, Result};
 use crate::model::features::hash;
 
 pub use line::{FORMAT, Line, LoggedCandidate, Value};
 pub use replay::{Difference, Replay, replay};
 
-/// Which requests are logged, and where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogSettings {
-    /// Folder of the log; without one nothing is logged.
-    pub folder: Option<PathBuf>,
-    /// Share of requests that are logged (0 to 1). Requests with an id are chosen by the id, so that services choose the same ones.
-    pub rate: f64,
-    /// Whether each candidate's line holds the codes of its row, so that a replay can name the field that differs.
-    pub codes: bool,
-    /// Bytes after which another file is begun (4096 and more).
-    pub file_bytes: u64,
-    /// Files that are kept; the oldest go first (2 and more).
-    pub files: usize,
-    /// Requests that may wait to be written (1 to 1,000,000); more are dropped and counted.
-    pub queue: usize,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        LogSettings { folder: None, rate: 0.01, codes: true, file_bytes: 64 << 20, files: 16, queue: 1024 }
+settings! {
+    /// Which requests are logged, and where.
+    pub struct LogSettings {
+        /// Folder of the log; without one nothing is logged.
+        pub folder: Option<PathBuf> = None,
+        /// Share of requests that are logged (0 to 1). One with an id is chosen by its id, so that services choose the same.
+        pub rate: f64 = 0.01,
+        /// Whether the codes of each candidate's row are logged, so that a replay can name the field that differs.
+        pub codes: bool = true,
+        /// Bytes after which another file is begun (4096 and more).
+        pub file_bytes: u64 = 64 << 20,
+        /// Files that are kept (2 to 1000000); the oldest go first.
+        pub files: usize = 16,
+        /// Requests that may wait to be written (1 to 1000000); more are dropped and counted.
+        pub queue: usize = 1024,
     }
 }
 
 impl LogSettings {
-    /// Checks all bounds.
+    /// Checks all bounds; `place` is the section.
     ///
     /// # Errors
     /// Config naming the key.
     pub fn check(&self, place: &str) -> Result<()> {
-        let refuse = |key: &str, message: String| Err(Error::config(place, key, message));
+        let refuse = |key: &str, message: String| Err(Error::config("serve", format!("{place}.{key}"), message));
         match self {
             Self { rate, .. } if !(0.0..=1.0).contains(rate) => refuse("rate", format!("expected 0 to 1, got {rate}")),
             Self { file_bytes, .. } if *file_bytes < 4096 => {
                 refuse("file_bytes", format!("expected at least 4096, got {file_bytes}"))
             }
-            Self { files, .. } if *files < 2 => refuse("files", format!("expected at least 2, got {files}")),
+            Self { files, .. } if !(2..=1_000_000).contains(files) => {
+                refuse("files", format!("expected 2 to 1000000, got {files}"))
+            }
             Self { queue, .. } if !(1..=1_000_000).contains(queue) => {
                 refuse("queue", format!("expected 1 to 1000000, got {queue}"))
             }

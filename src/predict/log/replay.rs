@@ -161,11 +161,11 @@ impl<'b> Scorer<'b> {
             }));
         }
         self.probabilities.clear();
-        let scored =
-            self.bundle.score_tier(candidate.tier, &self.codes, &mut self.scratch, &mut self.probabilities);
-        if let Err(error) = scored {
-            return Some(Parting { field: "tier".into(), logged: candidate.tier.to_string(), replayed: error.to_string() });
+        let tier = candidate.tier;
+        if !self.bundle.has(tier) {
+            return Some(Parting { field: "tier".into(), logged: tier.to_string(), replayed: "no such tier".into() });
         }
+        self.bundle.score_tier(tier, &self.codes, &mut self.scratch, &mut self.probabilities);
         let replayed = self.probabilities[0];
         (replayed.to_bits() != candidate.probability.to_bits()).then(|| Parting {
             field: "probability".into(),
