@@ -6,15 +6,17 @@
 //! | `label` | UInt8 | 1 for a click |
 //! | `probability` | Float64 | calibrated |
 //! | `weight` | Float32 | only when the schema has a weight |
+//! | `time` | Int64 | seconds since 1970, only when the schema has a time |
 //! | `group` | UInt64 | hash of the group column, only when the schema has one |
 //! | `truth` | Float64 | true probability, only when it is known |
+//! | `uncalibrated` | Float64 | the probability before calibration |
 //!
-//! Label, weight and group are repeated in every run so that a comparison needs no data. pandas, polars and DuckDB read it.
+//! Label, weight, time and group are repeated in every run so that a comparison needs no data. pandas, polars and DuckDB read it.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type, UInt8Type, UInt64Type};
+use arrow_array::types::{ArrowPrimitiveType, Float32Type, Float64Type, Int64Type, UInt8Type, UInt64Type};
 use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -40,10 +42,14 @@ pub struct PredictionTable {
     pub probabilities: Vec<f64>,
     /// Weights, if the schema has one.
     pub weights: Option<Vec<f32>>,
+    /// Seconds since 1970, if the schema has a time.
+    pub times: Option<Vec<i64>>,
     /// Hash of the group, if the schema has one.
     pub groups: Option<Vec<u64>>,
     /// True probabilities, if known.
     pub truth: Option<Vec<f64>>,
+    /// Probabilities before calibration; files of earlier versions have none.
+    pub uncalibrated: Option<Vec<f64>>,
 }
 
 impl PredictionTable {
@@ -58,8 +64,10 @@ impl PredictionTable {
             ("probability", array::<Float64Type>(&self.probabilities)),
         ];
         columns.extend(self.weights.as_ref().map(|weights| ("weight", array::<Float32Type>(weights))));
+        columns.extend(self.times.as_ref().map(|times| ("time", array::<Int64Type>(times))));
         columns.extend(self.groups.as_ref().map(|groups| ("group", array::<UInt64Type>(groups))));
         columns.extend(self.truth.as_ref().map(|truth| ("truth", array::<Float64Type>(truth))));
+        columns.extend(self.uncalibrated.as_ref().map(|before| ("uncalibrated", array::<Float64Type>(before))));
         let failed = |error: &dyn std::fmt::Display| Error::Bug(format!("{}: {error}", path.display()));
         let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(&error))?;
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
@@ -87,7 +95,9 @@ impl PredictionTable {
         let optional = |name: &str| has(name).then(Vec::new);
         let mut table = PredictionTable { groups: optional("group"), ..PredictionTable::default() };
         table.weights = has("weight").then(Vec::new);
+        table.times = has("time").then(Vec::new);
         table.truth = has("truth").then(Vec::new);
+        table.uncalibrated = has("uncalibrated").then(Vec::new);
         for batch in builder.build().map_err(|error| broken(&error))? {
             let batch = batch.map_err(|error| broken(&error))?;
             let column = |name: &str| wrong(format!("has no {name} of the right type"));
@@ -98,15 +108,22 @@ impl PredictionTable {
             if let Some(weights) = &mut table.weights {
                 append::<Float32Type>(&batch, "weight", weights).ok_or_else(|| column("weight"))?;
             }
+            if let Some(times) = &mut table.times {
+                append::<Int64Type>(&batch, "time", times).ok_or_else(|| column("time"))?;
+            }
             if let Some(groups) = &mut table.groups {
                 append::<UInt64Type>(&batch, "group", groups).ok_or_else(|| column("group"))?;
             }
             if let Some(truth) = &mut table.truth {
                 append::<Float64Type>(&batch, "truth", truth).ok_or_else(|| column("truth"))?;
             }
+            if let Some(before) = &mut table.uncalibrated {
+                append::<Float64Type>(&batch, "uncalibrated", before).ok_or_else(|| column("uncalibrated"))?;
+            }
         }
         let outside = |p: &f64| !(0.0..=1.0).contains(p);
-        let bad_truth = table.truth.as_ref().and_then(|truth| truth.iter().position(outside));
+        let bad_in = |values: &Option<Vec<f64>>| values.as_ref().and_then(|values| values.iter().position(outside));
+        let bad_truth = bad_in(&table.truth).or(bad_in(&table.uncalibrated));
         let bad = table.labels.iter().position(|label| *label > 1).or(table.probabilities.iter().position(outside));
         let bad_weight = |weight: &f32| !(*weight >= 0.0 && weight.is_finite());
         let bad_weight = table.weights.as_ref().and_then(|weights| weights.iter().position(bad_weight));
@@ -140,8 +157,10 @@ mod tests {
             labels: (0..3000).map(|row| u8::from(row % 7 == 0)).collect(),
             probabilities: (0..3000).map(|row| 1.0 / (f64::from(row) + 1.5)).collect(),
             weights: None,
+            times: Some((0..3000).map(|row| 1_700_000_000 + row / 10).collect()),
             groups: Some((0..3000).map(|row| row / 4).collect()),
             truth: Some(vec![0.125; 3000]),
+            uncalibrated: Some(vec![0.25; 3000]),
         };
         table.write(&path).unwrap();
         assert_eq!(PredictionTable::read(&path).unwrap(), table);

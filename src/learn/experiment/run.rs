@@ -84,13 +84,16 @@ impl RunTask<'_> {
             Resolved::Own(settings) => self.learn_own(settings, on_progress)?,
             Resolved::Reference(settings) => self.learn_reference(settings)?,
         };
+        let uncalibrated = Calibrator { map: Map::Identity, ..learned.calibrator.clone() };
         let table = |view: &View<'_>, logits: &[f32], truth: Option<&[f64]>| PredictionTable {
             rows: view.ranges().iter().cloned().flatten().map(|row| row as u64).collect(),
             labels: view.labels(),
             probabilities: logits.iter().map(|logit| learned.calibrator.probability(*logit)).collect(),
             weights: view.weights(),
+            times: view.times(),
             groups: view.groups(),
             truth: truth.map(<[f64]>::to_vec),
+            uncalibrated: Some(logits.iter().map(|logit| uncalibrated.probability(*logit)).collect()),
         };
         let test = table(&self.split.test, &learned.test_logits, self.truth);
         let valid = (self.split.valid.rows() > 0).then(|| table(&self.split.valid, &learned.valid_logits, None));
@@ -103,9 +106,8 @@ impl RunTask<'_> {
         let test_evaluation = evaluation(&test).ok_or_else(weightless)?;
         let valid_evaluation = valid.as_ref().and_then(evaluation);
 
-        let uncalibrated = Calibrator { map: Map::Identity, ..learned.calibrator.clone() };
-        let before: Vec<f64> = learned.test_logits.iter().map(|logit| uncalibrated.probability(*logit)).collect();
-        let before = Predictions::new(&test.labels, &before, test.weights.as_deref());
+        let before = test.uncalibrated.as_deref().expect("a run keeps what was predicted before calibration");
+        let before = Predictions::new(&test.labels, before, test.weights.as_deref());
         let truth = test.truth.as_ref().map(|truth| Predictions::new(&test.labels, truth, test.weights.as_deref()));
         let Choice { method, losses: tried, .. } = &learned.choice;
         let cross_validated = tried.iter().find(|(tried, _)| tried == method).map(|(_, loss)| *loss);

@@ -10,6 +10,7 @@
 mod charts;
 mod content;
 mod csv;
+pub mod exhibit;
 mod html;
 mod markdown;
 mod tables;
