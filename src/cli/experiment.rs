@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use indicatif::ProgressBar;
 
-use super::progress::{self, Unit};
+use super::runs::{Shown, duration};
 use super::{Context, pool, print};
 use crate::error::{Error, Result};
 use crate::learn::experiment::compare::verdict::thousands;
 use crate::learn::experiment::plan::Plan;
-use crate::learn::experiment::{self, Comparison, Event, Recipe, RunOptions};
+use crate::learn::experiment::{self, Comparison, Recipe, RunOptions};
 use crate::learn::report;
 use crate::model::Threads;
 
@@ -30,9 +29,22 @@ pub(crate) struct ExperimentArgs {
     /// on where it was.
     #[arg(long)]
     resume: bool,
-    /// Prepare the rows, print what would be run, and train nothing.
+    /// Prepare the rows, print what would be run and about how long and how much memory it takes, and train nothing (but a few
+    /// rows with each model, to see how fast it is).
     #[arg(long)]
     dry_run: bool,
+    /// Threads for all runs together, in place of the recipe's; 0 takes one for each core. No result depends on it.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Most runs at a time, in place of the recipe's; 0 takes as many as there are threads. No result depends on it.
+    #[arg(long, value_name = "N")]
+    parallel: Option<usize>,
+    /// Most megabytes of all runs at a time, by their estimates, in place of the recipe's; 0 takes four fifths of what is free.
+    #[arg(long, value_name = "MB")]
+    memory_mb: Option<u64>,
+    /// Also write the runs in MLflow's file layout into this folder, for mlflow ui --backend-store-uri DIR.
+    #[arg(long, value_name = "DIR")]
+    mlflow: Option<PathBuf>,
     /// Print the plan or the comparison as JSON.
     #[arg(long)]
     json: bool,
@@ -41,24 +53,30 @@ pub(crate) struct ExperimentArgs {
 const RECIPE_HELP: &str = "\
 Runs that are finished are kept: stop with Ctrl-C at any time and give the same command again.
 Written to the folder: report.html, report.md, results.csv, comparison.json, and runs/NAME-SEED/ with run.json,
-test.parquet, valid.parquet and, for models that can be published, bundle/.";
+machine.json, test.parquet, valid.parquet and, for models that can be published, bundle/.";
 
 impl ExperimentArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let recipe = Recipe::read(&self.recipe, &self.set)?;
+        let mut recipe = Recipe::read(&self.recipe, &self.set)?;
+        let machine = &mut recipe.machine;
+        machine.threads = self.threads.unwrap_or(machine.threads);
+        machine.parallel = self.parallel.unwrap_or(machine.parallel);
+        machine.memory_mb = self.memory_mb.unwrap_or(machine.memory_mb);
         let out = self.out.clone().unwrap_or_else(|| recipe.folder.join("out"));
         let options = RunOptions { out: out.clone(), resume: self.resume, command: self.command(&out) };
-        let mut shown = Shown { context, bar: ProgressBar::hidden(), of: 0 };
         if self.dry_run {
-            let pool = pool(recipe.threads)?;
-            let threads = Threads::of(&pool);
-            let mut on_event = |event: Event<'_>| shown.show(event);
-            let plan = experiment::plan(&recipe, &options, threads, &mut on_event, &context.interrupt)?;
-            shown.bar.finish_and_clear();
+            let pool = pool(recipe.machine.threads)?;
+            let mut shown = Shown::new(context);
+            let mut on_event = |event: experiment::Event<'_>| shown.show(event);
+            let plan = experiment::plan(&recipe, &options, Threads::of(&pool), &mut on_event, &context.interrupt)?;
+            shown.clear();
             return print(&if self.json { json(&plan)? } else { plan_text(&plan) });
         }
         let comparison = run(context, &recipe, &options)?;
         let files = report::write_all(&comparison, &out)?;
+        if let Some(folder) = &self.mlflow {
+            experiment::mlflow::export(&comparison, folder)?;
+        }
         match self.json {
             true => print(&json(&comparison)?),
             false => print(&format!("{}\n{}\n", summary(&comparison), files.html.display())),
@@ -83,12 +101,12 @@ impl ExperimentArgs {
 /// # Errors
 /// Those of [`experiment::run`].
 pub(crate) fn run(context: &Context, recipe: &Recipe, options: &RunOptions) -> Result<Comparison> {
-    let pool = pool(recipe.threads)?;
-    let mut shown = Shown { context, bar: ProgressBar::hidden(), of: 0 };
+    let pool = pool(recipe.machine.threads)?;
+    let mut shown = Shown::new(context);
     let threads = Threads::of(&pool);
-    let comparison = experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt)?;
-    shown.bar.finish_and_clear();
-    Ok(comparison)
+    let comparison = experiment::run(recipe, options, threads, &mut |event| shown.show(event), &context.interrupt);
+    shown.clear();
+    comparison
 }
 
 /// Verdict, winner and leaderboard for a terminal.
@@ -132,72 +150,41 @@ pub(crate) fn summary(comparison: &Comparison) -> String {
 fn plan_text(plan: &Plan) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["model", "kind", "grid points", "seeds", "runs", "memory a run, MB (about)"]);
+    table.set_header(["model", "kind", "points", "seeds", "runs", "trials", "there", "MB a run", "time a run"]);
     for model in &plan.models {
+        let numbers = [model.points.len(), model.seeds, model.runs, model.trials, model.kept].map(|number| number.to_string());
         let memory = format!("{:.0}", model.memory_bytes as f64 / 1e6);
-        let (points, seeds, runs) = (model.points.len(), model.seeds, model.runs);
-        let numbers = [points, seeds, runs].map(|number| number.to_string());
-        table.add_row([&[model.name.clone(), model.kind.to_string()][..], &numbers, &[memory]].concat());
+        let time = model.seconds.map_or_else(|| "–".to_owned(), duration);
+        table.add_row([&[model.name.clone(), model.kind.to_string()][..], &numbers, &[memory, time]].concat());
     }
-    let part = |name: &str, part: experiment::record::PartRecord| format!("{name} {} rows", thousands(part.rows));
-    let parts = [part("train", plan.data.train), part("valid", plan.data.valid), part("test", plan.data.test)];
-    format!("{table}\n{} runs; {}\n", plan.runs, parts.join(", "))
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!("{table}\n");
+    for (number, fold) in plan.folds.iter().enumerate() {
+        let name = if plan.folds.len() > 1 { format!("fold {}: ", number + 1) } else { String::new() };
+        let [train, valid, test] = [fold.train, fold.valid, fold.test].map(|part| thousands(part.rows));
+        text.push_str(&format!("{name}train {train}, valid {valid}, test {test} rows\n"));
+    }
+    let runs: usize = plan.models.iter().map(|model| model.runs).sum();
+    let trials = match plan.runs - runs {
+        0 => String::new(),
+        trials => format!(" and {trials} trials with less data"),
+    };
+    let kept = if plan.kept > 0 { format!(", {} there already", plan.kept) } else { String::new() };
+    let limit = plan.memory_limit_bytes.map_or(String::new(), |limit| format!(" of {:.0} allowed", limit as f64 / 1e6));
+    text.push_str(&format!(
+        "{runs} runs{trials}{kept}; {} at a time on {} threads, about {:.0} MB together{limit}, about {} in all.\n\
+         Memory is an upper bound without mapped rows; time is without early stopping.\n",
+        plan.parallel,
+        plan.threads,
+        plan.memory_bytes as f64 / 1e6,
+        plan.seconds.map_or_else(|| "an unknown time".to_owned(), duration),
+    ));
+    text
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Bug(error.to_string()))?;
     Ok(text + "\n")
-}
-
-/// Progress on standard error: a bar for what runs, a line for what is finished.
-struct Shown<'a> {
-    context: &'a Context,
-    bar: ProgressBar,
-    of: usize,
-}
-
-impl Shown<'_> {
-    fn show(&mut self, event: Event<'_>) {
-        match event {
-            Event::Preparing(at) => {
-                if self.bar.is_hidden() || self.bar.prefix() != "preparing" || self.bar.is_finished() {
-                    self.bar.finish_and_clear();
-                    self.bar = progress::bar(self.context, "preparing", Unit::Bytes, at.total_bytes);
-                }
-                self.bar.set_position(at.bytes);
-            }
-            Event::Planned(plan) => {
-                self.bar.finish_and_clear();
-                self.of = plan.runs;
-                self.context.note(format_args!(
-                    "{} runs; {} training, {} validation, {} test rows",
-                    plan.runs,
-                    thousands(plan.data.train.rows),
-                    thousands(plan.data.valid.rows),
-                    thousands(plan.data.test.rows)
-                ));
-            }
-            Event::Started { run, .. } => {
-                self.bar.finish_and_clear();
-                self.bar = progress::bar(self.context, run, Unit::Rows, Some(0));
-            }
-            Event::Training(at) => {
-                self.bar.set_length(at.total_rows);
-                self.bar.set_position(at.rows);
-                let valid = at.valid_log_loss.map_or(String::new(), |loss| format!(", valid {loss:.5}"));
-                self.bar.set_message(format!("log loss {:.5}{valid}", at.log_loss));
-            }
-            Event::Finished { record, kept } => {
-                self.bar.finish_and_clear();
-                let auc = record.test.auc.map_or(String::new(), |auc| format!(", AUC {auc:.4}"));
-                let how = if kept { "kept".to_owned() } else { format!("{:.1} s", record.wall_seconds) };
-                self.context.note(format_args!(
-                    "{:<24} test log loss {:.5}{auc} ({how})",
-                    record.folder_name(),
-                    record.test.log_loss
-                ));
-            }
-            Event::Comparing => self.context.note(format_args!("comparing {} runs", self.of)),
-        }
-    }
 }

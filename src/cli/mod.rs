@@ -13,6 +13,7 @@ mod progress;
 mod quickstart;
 mod replay;
 mod rows;
+mod runs;
 mod score;
 mod serve;
 mod train;

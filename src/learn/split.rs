@@ -7,6 +7,15 @@
 //!
 //! By chance, each row (or each group, with `together`) draws its part from its own number and the seed; sizes are met
 //! on average. A row or group draws the same whatever the other sizes are, so that changing `train` leaves `test` as it is.
+//!
+//! Rolling folds repeat a split by time: each fold's three parts lie `test` rows later than those of the fold before it, so that
+//! the folds' test parts follow each other without overlap and every model is judged as often on rows it could not know.
+//!
+//! ```text
+//! fold 1   train train train valid test
+//! fold 2   train train train train valid test         growing window: all rows before
+//! fold 2         train train train valid test         sliding window: as many as in the first fold
+//! ```
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,6 +43,20 @@ pub struct SplitConfig {
     pub seed: u64,
     /// In a split by chance, keep the rows of one group (request or user) together.
     pub together: bool,
+    /// Rolling folds of a split by time, 1 to 100; the sizes above are those of the first one.
+    pub folds: usize,
+    /// Which rows later folds learn from.
+    pub window: Window,
+}
+
+/// Which rows a later fold learns from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// All rows before its validation rows.
+    Growing,
+    /// As many as the first fold, the latest ones.
+    Sliding,
 }
 
 /// What decides the part a row belongs to.
@@ -59,7 +82,7 @@ pub enum Amount {
 impl Default for SplitConfig {
     fn default() -> Self {
         let [train, valid, test] = [0.8, 0.1, 0.1].map(Amount::Share);
-        SplitConfig { by: By::Time, train, valid, test, seed: 0, together: false }
+        SplitConfig { by: By::Time, train, valid, test, seed: 0, together: false, folds: 1, window: Window::Growing }
     }
 }
 
@@ -75,20 +98,37 @@ pub struct Split<'a> {
 }
 
 impl SplitConfig {
-    /// Splits a dataset. `place` (a recipe, a flag) is named in errors.
+    /// Splits a dataset into one fold, whatever `folds` says. `place` (a recipe, a flag) is named in errors.
+    ///
+    /// # Errors
+    /// Those of [`SplitConfig::folds`].
+    pub fn split<'a>(&self, dataset: &'a Dataset, place: &str) -> Result<Split<'a>> {
+        let mut folds = SplitConfig { folds: 1, ..self.clone() }.folds(dataset, place)?;
+        Ok(folds.remove(0))
+    }
+
+    /// Splits a dataset into its rolling folds, earliest first. `place` (a recipe, a flag) is named in errors.
     ///
     /// # Errors
     /// Config when sizes are impossible or the dataset has no time or group to split by; Data when a part would be empty.
-    pub fn split<'a>(&self, dataset: &'a Dataset, place: &str) -> Result<Split<'a>> {
+    pub fn folds<'a>(&self, dataset: &'a Dataset, place: &str) -> Result<Vec<Split<'a>>> {
         let sizes = self.sizes(dataset.rows(), place)?;
         let wrong = |key: &str, message: &str| Error::config(place, key, message);
-        let [train, valid, test] = match self.by {
+        let parts: Vec<[Vec<Range<usize>>; 3]> = match self.by {
+            By::Chance if self.folds > 1 => {
+                return Err(wrong("split.folds", "rolling folds follow time: expected split.by = \"time\""));
+            }
             By::Chance if self.together && !dataset.has_group() => {
                 return Err(wrong("split.together", "the schema has no field of kind \"group\""));
             }
-            By::Chance => by_chance(dataset, sizes, self.seed, self.together),
-            By::Time if dataset.has_time() => by_time(dataset, sizes),
-            By::Time if dataset.schema().rows_in_time_order => by_order(sizes),
+            By::Chance => vec![by_chance(dataset, sizes, self.seed, self.together)],
+            By::Time if dataset.has_time() => {
+                let counts = count_times(dataset);
+                (0..self.folds).map(|fold| by_time(dataset, &counts, self.cuts(sizes, fold, dataset.rows()))).collect()
+            }
+            By::Time if dataset.schema().rows_in_time_order => {
+                (0..self.folds).map(|fold| by_order(self.cuts(sizes, fold, dataset.rows()))).collect()
+            }
             By::Time => {
                 let message = "the schema has no field of kind \"time\" and does not say rows_in_time_order = true; \
                                add one of them, or ask for split.by = \"chance\"";
@@ -97,15 +137,30 @@ impl SplitConfig {
         };
         // Times and groups have been read of all rows.
         dataset.release(0..dataset.rows());
-        let [train, valid, test] = [train, valid, test].map(|ranges| View::new(dataset, ranges));
-        for (name, view, asked) in [("train", &train, sizes[0]), ("valid", &valid, sizes[1]), ("test", &test, sizes[2])]
-        {
-            if view.rows() == 0 && asked > 0 {
-                let message = format!("the {name} part asks for {asked} of {} rows and got none", dataset.rows());
-                return Err(Error::data(dataset.folder().display().to_string(), message));
+        let mut folds = Vec::with_capacity(parts.len());
+        for (fold, parts) in parts.into_iter().enumerate() {
+            let [train, valid, test] = parts.map(|ranges| View::new(dataset, ranges));
+            for (name, view, asked) in
+                [("train", &train, sizes[0]), ("valid", &valid, sizes[1]), ("test", &test, sizes[2])]
+            {
+                if view.rows() == 0 && asked > 0 {
+                    let of_fold = if self.folds > 1 { format!(" of fold {}", fold + 1) } else { String::new() };
+                    let message =
+                        format!("the {name} part{of_fold} asks for {asked} of {} rows and got none", dataset.rows());
+                    return Err(Error::data(dataset.folder().display().to_string(), message));
+                }
             }
+            folds.push(Split { train, valid, test });
         }
-        Ok(Split { train, valid, test })
+        Ok(folds)
+    }
+
+    /// Where, in rows by time, the parts of a fold begin and the last one ends.
+    fn cuts(&self, [train, valid, test]: [usize; 3], fold: usize, rows: usize) -> [usize; 4] {
+        let moved = fold * test;
+        let start = if self.window == Window::Sliding { moved } else { 0 };
+        // Shares are rounded, so the last fold may end a row late.
+        [start, moved + train, moved + train + valid, moved + train + valid + test].map(|cut| cut.min(rows))
     }
 
     /// Rows asked for in each part.
@@ -137,8 +192,23 @@ impl SplitConfig {
             let message = format!("expected at least one training row, got none of {rows}");
             return Err(Error::config(place, "split.train", message));
         }
+        if !(1..=100).contains(&self.folds) {
+            let message = format!("expected 1 to 100 folds, got {}", self.folds);
+            return Err(Error::config(place, "split.folds", message));
+        }
+        if self.folds > 1 && sizes[2] == 0 {
+            return Err(Error::config(place, "split.test", "expected test rows, which folds move by, got none"));
+        }
+        match self.test {
+            Amount::Share(part) => share += part * (self.folds - 1) as f64,
+            Amount::Rows(_) => whole = whole.saturating_add(sizes[2].saturating_mul(self.folds - 1)),
+        }
         if share > 1.0 + 1e-9 || cut(share, rows).saturating_add(whole) > rows {
-            let message = format!("the parts ask for more than all {rows} rows");
+            let of_folds = match self.folds {
+                1 => String::new(),
+                folds => format!(" of {folds} folds, each {} test rows later,", sizes[2]),
+            };
+            let message = format!("the parts{of_folds} ask for more than all {rows} rows");
             return Err(Error::config(place, "split", message));
         }
         Ok(sizes)
@@ -149,30 +219,30 @@ fn cut(share: f64, rows: usize) -> usize {
     (share * rows as f64).round() as usize
 }
 
-fn by_order(sizes: [usize; 3]) -> [Vec<Range<usize>>; 3] {
-    let mut start = 0;
-    sizes.map(|size| {
-        let range = start..start + size;
-        start = range.end;
-        vec![range]
-    })
+fn by_order(cuts: [usize; 4]) -> [Vec<Range<usize>>; 3] {
+    [0, 1, 2].map(|part| std::iter::once(cuts[part]..cuts[part + 1]).collect())
 }
 
-/// Counts rows by time, cuts between times, and collects the runs of each part.
-fn by_time(dataset: &Dataset, sizes: [usize; 3]) -> [Vec<Range<usize>>; 3] {
+/// How many rows have each time.
+fn count_times(dataset: &Dataset) -> BTreeMap<i64, usize> {
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
     for piece in dataset.pieces(0..dataset.rows()) {
         for run in piece.times.unwrap_or_default().chunk_by(|a, b| a == b) {
             *counts.entry(run[0]).or_default() += run.len();
         }
     }
-    let ends = sizes.iter().scan(0, |end, size| {
-        *end += size;
-        Some(*end)
-    });
-    let ends: Vec<i64> = ends.map(|rows| first_time_after(&counts, rows)).collect();
+    counts
+}
+
+/// Cuts between times, and collects the runs of each part.
+fn by_time(dataset: &Dataset, counts: &BTreeMap<i64, usize>, cuts: [usize; 4]) -> [Vec<Range<usize>>; 3] {
+    let start = if cuts[0] == 0 { i64::MIN } else { first_time_after(counts, cuts[0]) };
+    let ends = [1, 2, 3].map(|cut| first_time_after(counts, cuts[cut]));
     runs(dataset, |row| {
         let time = dataset.time(row).unwrap_or_default();
+        if time < start {
+            return None;
+        }
         ends.iter().position(|end| time < *end)
     })
 }
@@ -270,6 +340,49 @@ mod tests {
         assert_eq!(train.len() + valid.len() + test.len(), 1000);
         assert!(train.iter().max() < valid.iter().min() && valid.iter().max() < test.iter().min());
         assert!(train.len().abs_diff(700) <= 15 && test.len().abs_diff(200) <= 30, "{:?}", sizes(&split));
+    }
+
+    #[test]
+    fn folds_roll_without_a_test_row_twice() {
+        let (_folder, data) = dataset(SCHEMA, 1000, |row| (row as i64 * 7919) % 1000 / 7);
+        for window in ["growing", "sliding"] {
+            let text = format!("train = 0.4\nvalid = 0.1\ntest = 0.15\nfolds = 3\nwindow = {window:?}");
+            let folds = config(&text).folds(&data, "r").unwrap();
+            assert_eq!(folds.len(), 3);
+            let times = |view: &View<'_>| view.times().unwrap();
+            for fold in &folds {
+                let (train, valid, test) = (times(&fold.train), times(&fold.valid), times(&fold.test));
+                assert!(train.iter().max() < valid.iter().min() && valid.iter().max() < test.iter().min());
+                assert!(test.len().abs_diff(150) <= 14, "{}", test.len());
+            }
+            let tested: usize = folds.iter().map(|fold| fold.test.rows()).sum();
+            let mut rows: Vec<usize> =
+                folds.iter().flat_map(|fold| fold.test.ranges().iter().cloned().flatten()).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            assert_eq!(rows.len(), tested, "test parts do not overlap");
+            let learned: Vec<usize> = folds.iter().map(|fold| fold.train.rows()).collect();
+            match window {
+                "growing" => assert!(learned[2] > learned[1] + 100 && learned[1] > learned[0] + 100, "{learned:?}"),
+                _ => assert!(learned.iter().all(|rows| rows.abs_diff(400) <= 14), "{learned:?}"),
+            }
+            let one = config(&text).split(&data, "r").unwrap();
+            assert_eq!(one.test.ranges(), folds[0].test.ranges(), "sizes are those of the first fold");
+        }
+    }
+
+    #[test]
+    fn folds_of_rows_in_order_are_exact() {
+        let schema = NO_TIME.replace("[fields]", "rows_in_time_order = true\n[fields]");
+        let (_folder, data) = dataset(&schema, 1000, |_| 0);
+        let folds = config("train = 500\nvalid = 100\ntest = 100\nfolds = 4").folds(&data, "r").unwrap();
+        assert_eq!(folds.iter().map(|fold| fold.train.rows()).collect::<Vec<_>>(), [500, 600, 700, 800]);
+        assert_eq!(folds[3].test.ranges(), std::slice::from_ref(&(900..1000)));
+        let error = |text: &str| config(text).folds(&data, "recipe.toml").unwrap_err().to_string();
+        let many = error("train = 500\nvalid = 100\ntest = 100\nfolds = 5");
+        assert!(many.contains("of 5 folds, each 100 test rows later, ask for more than all 1000 rows"), "{many}");
+        assert!(error("by = \"chance\"\nfolds = 2\ntrain = 0.5").contains("rolling folds follow time"));
+        assert!(error("folds = 0").contains("split.folds: expected 1 to 100"), "{}", error("folds = 0"));
     }
 
     #[test]

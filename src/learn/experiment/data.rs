@@ -6,7 +6,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::recipe::Recipe;
+use super::duplicates;
+use super::recipe::{ModelRecipe, Recipe};
 use super::record::{DataRecord, PartRecord};
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
@@ -80,6 +81,10 @@ pub fn open(
                         false => Some(cached(&data.valid, "valid", encoder(), None)?),
                     };
                     let test = cached(&data.test, "test", encoder(), None)?;
+                    let parts = [("train", Some(&train)), ("valid", valid.as_ref()), ("test", Some(&test))];
+                    let parts: Vec<(&str, &Dataset)> =
+                        parts.into_iter().filter_map(|(key, set)| Some((key, set?))).collect();
+                    check_files(&parts, &recipe.place)?;
                     Sets::Apart { train: Box::new(train), valid: valid.map(Box::new), test: Box::new(test) }
                 }
             }
@@ -109,29 +114,36 @@ impl ExperimentData {
         }
     }
 
-    /// Training, validation and test rows; there are always test rows.
+    /// Training, validation and test rows of each fold, earliest first; there are always test rows. Without rolling folds, and
+    /// where files stand apart, one fold.
     ///
     /// # Errors
-    /// Those of [`SplitConfig::split`]; config when no rows are left to test on.
-    pub fn split(&self, recipe: &Recipe) -> Result<Split<'_>> {
-        let split = match &self.sets {
-            Sets::One(all) => recipe.split.split(all, &recipe.place)?,
+    /// Those of [`SplitConfig::folds`]; config when no rows are left to test on, or test rows are not later than training rows.
+    pub fn folds(&self, recipe: &Recipe) -> Result<Vec<Split<'_>>> {
+        let folds = match &self.sets {
+            Sets::One(all) => recipe.split.folds(all, &recipe.place)?,
             Sets::Apart { train, valid: Some(valid), test } => {
-                Split { train: train.view(), valid: valid.view(), test: test.view() }
+                vec![Split { train: train.view(), valid: valid.view(), test: test.view() }]
             }
             Sets::Apart { train, valid: None, test } => {
                 let [nine, one, none] = [0.9, 0.1, 0.0].map(Amount::Share);
                 let last_tenth = SplitConfig { train: nine, valid: one, test: none, ..SplitConfig::default() };
-                Split { test: test.view(), ..last_tenth.split(train, &recipe.place)? }
+                vec![Split { test: test.view(), ..last_tenth.split(train, &recipe.place)? }]
             }
         };
-        if split.test.rows() == 0 {
-            return Err(Error::config(&recipe.place, "split.test", "expected test rows to compare on, got none"));
+        for split in &folds {
+            if split.test.rows() == 0 {
+                return Err(Error::config(&recipe.place, "split.test", "expected test rows to compare on, got none"));
+            }
+            if split.valid.rows() == 0 && recipe.models.iter().any(ModelRecipe::chooses) {
+                let message = "a grid is chosen on validation rows, got none";
+                return Err(Error::config(&recipe.place, "split.valid", message));
+            }
+            if matches!(self.sets, Sets::Apart { .. }) && !recipe.leakage.allow_time_overlap {
+                check_order(split, &recipe.place)?;
+            }
         }
-        if split.valid.rows() == 0 && recipe.models.iter().any(|model| model.points.len() > 1) {
-            return Err(Error::config(&recipe.place, "split.valid", "a grid is chosen on validation rows, got none"));
-        }
-        Ok(split)
+        Ok(folds)
     }
 
     /// True probabilities of the test rows, in order.
@@ -140,8 +152,13 @@ impl ExperimentData {
         Some(test.ranges().iter().flat_map(|range| truth[range.clone()].iter().copied()).collect())
     }
 
-    /// What records say about the rows.
-    pub fn record(&self, split: &Split<'_>) -> DataRecord {
+    /// What records say about the rows of a fold, after looking for test rows that were learned from.
+    ///
+    /// # Errors
+    /// Config when there are too many of these; interrupted.
+    pub fn record(&self, split: &Split<'_>, recipe: &Recipe, interrupt: &Interrupt) -> Result<DataRecord> {
+        let found = duplicates::count(split, interrupt)?;
+        duplicates::check(found, split.test.rows(), recipe.leakage.max_duplicates, &recipe.place)?;
         let sets: Vec<&Dataset> = match &self.sets {
             Sets::One(all) => vec![all.as_ref()],
             Sets::Apart { train, valid, test } => {
@@ -156,17 +173,63 @@ impl ExperimentData {
             }
         };
         let ranges = format!("{:?}", [split.train.ranges(), split.valid.ranges(), split.test.ranges()]);
-        DataRecord {
+        Ok(DataRecord {
             fingerprint,
             schema: self.schema().name.clone(),
             split: Fingerprint::of(ranges.as_bytes()),
             bad_rows: sets.iter().map(|set| set.manifest().bad_rows.count).sum(),
             grouped: sets[0].has_group(),
+            duplicates: Some(found),
             train: part(&split.train),
             valid: part(&split.valid),
             test: part(&split.test),
+        })
+    }
+}
+
+/// Refuses parts of files that stand apart when they are not later than the rows that were learned from.
+fn check_order(split: &Split<'_>, place: &str) -> Result<()> {
+    let span = |view: &View<'_>| {
+        let times = || view.pieces().filter_map(|piece| piece.times).flatten();
+        times().min().copied().zip(times().max().copied())
+    };
+    let parts = [("train", "train", &split.train), ("valid", "validation", &split.valid), ("test", "test", &split.test)];
+    let mut before: Option<(&str, i64)> = None;
+    for (key, name, view) in parts {
+        let Some((from, to)) = span(view) else { continue };
+        if let Some((earlier, end)) = before.filter(|(_, end)| from <= *end) {
+            let message = format!(
+                "leakage by time: expected {name} rows after the last {earlier} row ({}), got one from {}. Split the logs by \
+                 time; leakage.allow_time_overlap = true bears it",
+                moment(end),
+                moment(from)
+            );
+            return Err(Error::config(place, format!("data.{key}"), message));
+        }
+        before = Some((name, to));
+    }
+    Ok(())
+}
+
+fn moment(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+/// Refuses a file, by content, in two parts of files that stand apart.
+fn check_files(parts: &[(&str, &Dataset)], place: &str) -> Result<()> {
+    for (at, (key, set)) in parts.iter().enumerate() {
+        for input in &set.manifest().inputs {
+            let same = |(earlier, other): &(&str, &Dataset)| {
+                let twin = other.manifest().inputs.iter().find(|other| other.fingerprint == input.fingerprint)?;
+                Some((earlier.to_string(), twin.path.clone()))
+            };
+            if let Some((earlier, twin)) = parts[..at].iter().find_map(same) {
+                let message = format!("leakage: {} holds the same bytes as {twin} of data.{earlier}", input.path);
+                return Err(Error::config(place, format!("data.{key}"), message));
+            }
         }
     }
+    Ok(())
 }
 
 fn part(view: &View<'_>) -> PartRecord {

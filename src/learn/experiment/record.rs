@@ -1,13 +1,16 @@
-//! `run.json`: everything there is to say about one run, readable by people, complete without the rows.
+//! `run.json` and `machine.json`: everything there is to say about one run, readable by people, complete without the rows.
 //!
-//! A report is made from records alone, so every curve it draws is kept here. A metric that does not exist on its rows is
-//! `null`.
+//! `run.json` holds what the same recipe gives again, byte for byte, whether it ran through, was stopped and went on, or ran
+//! beside others; `machine.json` holds what depends on machine and moment: times, memory, environment. In the program both are one
+//! [`RunRecord`]. A report is made from records alone, so every curve it draws is kept here. A metric that does not exist on
+//! its rows is `null`.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
+use crate::durable::write_bytes;
 use crate::error::{Error, Result};
 use crate::learn::trainer::CurvePoint;
 use crate::metrics::Evaluation;
@@ -16,8 +19,10 @@ use crate::model::features::hash::Fingerprint;
 
 /// File that says a folder is a run.
 pub const RECORD_FILE: &str = "run.json";
-/// Version of the record's layout.
-pub const FORMAT: u32 = 1;
+/// What depends on machine and moment, beside [`RECORD_FILE`].
+pub const MACHINE_FILE: &str = "machine.json";
+/// Version of the layout of both files.
+pub const FORMAT: u32 = 2;
 
 /// One model, one point of its grid, one seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +37,9 @@ pub struct RunRecord {
     pub seed: u64,
     /// Where in its grid it stands.
     pub grid: Option<GridPlace>,
+    /// Which of several rolling folds it was judged on.
+    #[serde(default)]
+    pub fold: Option<FoldPlace>,
     /// The experiment it was run for.
     pub experiment: ExperimentMark,
     /// Identity of everything that decides the result: data, split, kind, settings, seed and the version of pctr.
@@ -42,14 +50,18 @@ pub struct RunRecord {
     pub notes: Vec<String>,
     /// The rows.
     pub data: DataRecord,
-    /// Where it ran.
+    /// Where it ran; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub environment: Environment,
-    /// When it started, UTC, RFC 3339.
+    /// When it started, UTC, RFC 3339; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub started: String,
-    /// Wall time in seconds: training, evaluation and timing.
+    /// Wall time in seconds: training, evaluation and timing; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub wall_seconds: f64,
-    /// Greatest resident memory in bytes of the *process* up to the end of this run, runs before it included (`VmHWM` of
-    /// `/proc/self/status`). `None` where the system does not say.
+    /// Greatest resident memory in bytes of the *process*, mapped rows included (`VmHWM` of `/proc/self/status`): while this run
+    /// ran when it ran alone, otherwise up to its end. `None` where the system does not say. In [`MACHINE_FILE`].
+    #[serde(skip)]
     pub process_peak_bytes: Option<u64>,
     /// How training went.
     pub training: TrainingSummary,
@@ -57,8 +69,12 @@ pub struct RunRecord {
     pub bundle_bytes: Option<u64>,
     /// Name of the bundle's model.
     pub bundle: Option<String>,
-    /// How fast it scores.
+    /// How fast it scores; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub scoring: Scoring,
+    /// Whether nothing of the experiment ran beside it while scoring was timed; in [`MACHINE_FILE`].
+    #[serde(skip)]
+    pub timed_alone: bool,
     /// How it was calibrated.
     pub calibration: CalibrationRecord,
     /// Log loss in nats that chooses among points of a grid: cross-validated over the calibrator on the validation rows.
@@ -80,6 +96,15 @@ pub struct GridPlace {
     pub point: usize,
     /// Values of the grid's keys.
     pub values: String,
+}
+
+/// Which of several rolling folds a run was judged on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldPlace {
+    /// Number of the fold, from 0, the earliest.
+    pub number: usize,
+    /// Folds in all.
+    pub of: usize,
 }
 
 /// The experiment a run belongs to.
@@ -104,12 +129,25 @@ pub struct DataRecord {
     pub bad_rows: u64,
     /// Whether rows have groups.
     pub grouped: bool,
+    /// Test rows that equal a training or validation row.
+    #[serde(default)]
+    pub duplicates: Option<Duplicates>,
     /// Rows to learn from.
     pub train: PartRecord,
     /// Rows that decide calibration and early stopping.
     pub valid: PartRecord,
     /// Rows that decide nothing.
     pub test: PartRecord,
+}
+
+/// Test rows that equal a training or validation row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duplicates {
+    /// Of the same label and the same values, as the encoder keeps them (a number is its bin).
+    pub same_values: u64,
+    /// Of these, of the same weight, time and group too: copies. `None` where rows have neither time nor group, so that a
+    /// copy cannot be told from another impression of the same kind.
+    pub copies: Option<u64>,
 }
 
 /// One part of the rows.
@@ -125,8 +163,22 @@ pub struct PartRecord {
     pub to: Option<i64>,
 }
 
+/// `machine.json` as it stands in the file.
+#[derive(Serialize, Deserialize)]
+struct MachineRecord {
+    format: u32,
+    environment: Environment,
+    started: String,
+    wall_seconds: f64,
+    process_peak_bytes: Option<u64>,
+    training_seconds: f64,
+    rows_per_second: f64,
+    scoring: Scoring,
+    timed_alone: bool,
+}
+
 /// Where a run ran.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of pctr.
     pub pctr: String,
@@ -147,9 +199,11 @@ pub struct TrainingSummary {
     pub rows: u64,
     /// Different rows learned from.
     pub rows_used: u64,
-    /// Wall time in seconds of learning, with its looks at the validation rows.
+    /// Wall time in seconds of learning, with its looks at the validation rows; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub seconds: f64,
-    /// `rows / seconds`.
+    /// `rows / seconds`; in [`MACHINE_FILE`].
+    #[serde(skip)]
     pub rows_per_second: f64,
     /// Whether training stopped before its last pass ended.
     pub stopped_early: bool,
@@ -160,7 +214,7 @@ pub struct TrainingSummary {
 }
 
 /// How fast a model scores encoded rows, from codes to calibrated probabilities, on one thread, warm.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scoring {
     /// One row a call.
     pub one: Latency,
@@ -169,7 +223,7 @@ pub struct Scoring {
 }
 
 /// Time of one call.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Median, in microseconds.
     pub p50_micros: f64,
@@ -211,40 +265,81 @@ impl RunRecord {
     /// # Errors
     /// Io when it cannot be read; data when it is no record, or of another version.
     pub fn read(folder: &Path) -> Result<RunRecord> {
-        let path = folder.join(RECORD_FILE);
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
-        let wrong = |message: String| Error::data(path.display().to_string(), message);
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let version: Version =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("is no record of a run: {error}")))?;
-        if version.format != FORMAT {
-            return Err(wrong(format!("expected format {FORMAT}, got {}: run the experiment again", version.format)));
-        }
-        serde_json::from_str(&text).map_err(|error| wrong(format!("is no record of a run: {error}")))
+        let mut record: RunRecord = read_json(&folder.join(RECORD_FILE), "record of a run")?;
+        let machine: MachineRecord = read_json(&folder.join(MACHINE_FILE), "record of what a run took")?;
+        record.environment = machine.environment;
+        record.started = machine.started;
+        record.wall_seconds = machine.wall_seconds;
+        record.process_peak_bytes = machine.process_peak_bytes;
+        record.training.seconds = machine.training_seconds;
+        record.training.rows_per_second = machine.rows_per_second;
+        record.scoring = machine.scoring;
+        record.timed_alone = machine.timed_alone;
+        Ok(record)
     }
 
-    /// The record as it stands in the file.
-    pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("plain data serialize");
-        text.push('\n');
-        text
+    /// Writes both files into `folder`, [`RECORD_FILE`], which says that there is a run, last.
+    ///
+    /// # Errors
+    /// Io when the place cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        self.write_machine(folder)?;
+        write_bytes(&folder.join(RECORD_FILE), to_json(self).as_bytes())
+    }
+
+    /// Writes [`MACHINE_FILE`] anew, after something was timed again.
+    ///
+    /// # Errors
+    /// Io when the place cannot be written.
+    pub fn write_machine(&self, folder: &Path) -> Result<()> {
+        let machine = MachineRecord {
+            format: FORMAT,
+            environment: self.environment.clone(),
+            started: self.started.clone(),
+            wall_seconds: self.wall_seconds,
+            process_peak_bytes: self.process_peak_bytes,
+            training_seconds: self.training.seconds,
+            rows_per_second: self.training.rows_per_second,
+            scoring: self.scoring,
+            timed_alone: self.timed_alone,
+        };
+        write_bytes(&folder.join(MACHINE_FILE), to_json(&machine).as_bytes())
     }
 
     /// Name of its folder under `runs/`.
     pub fn folder_name(&self) -> String {
-        folder_name(&self.model, self.grid.as_ref().map(|grid| grid.point), self.seed)
+        let point = self.grid.as_ref().map(|grid| grid.point);
+        folder_name(&self.model, point, self.fold.map(|fold| fold.number), self.seed)
     }
 }
 
-/// Name of a run's folder: model, point of the grid (from 1) and seed.
-pub fn folder_name(model: &str, point: Option<usize>, seed: u64) -> String {
-    match point {
-        Some(point) => format!("{model}-g{:03}-{seed}", point + 1),
-        None => format!("{model}-{seed}"),
+/// Plain data as the files of an experiment hold it.
+pub(super) fn to_json(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("plain data serialize");
+    text.push('\n');
+    text
+}
+
+/// Reads a file of this version's layout; `what` is named in errors.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let wrong = |message: String| Error::data(path.display().to_string(), message);
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
     }
+    let version: Version = serde_json::from_str(&text).map_err(|error| wrong(format!("is no {what}: {error}")))?;
+    if version.format != FORMAT {
+        return Err(wrong(format!("expected format {FORMAT}, got {}: run the experiment again", version.format)));
+    }
+    serde_json::from_str(&text).map_err(|error| wrong(format!("is no {what}: {error}")))
+}
+
+/// Name of a run's folder: model, point of the grid (from 1), fold (from 1) and seed.
+pub fn folder_name(model: &str, point: Option<usize>, fold: Option<usize>, seed: u64) -> String {
+    let point = point.map_or_else(String::new, |point| format!("-g{:03}", point + 1));
+    let fold = fold.map_or_else(String::new, |fold| format!("-f{}", fold + 1));
+    format!("{model}{point}{fold}-{seed}")
 }
 
 /// Bars of equal width in log-odds from [`LEAST_SCORE`] to its mirror; scores outside count in the outermost bars.
@@ -289,8 +384,9 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_named_by_model_point_and_seed() {
-        assert_eq!(folder_name("lr", None, 7), "lr-7");
-        assert_eq!(folder_name("lr", Some(0), 7), "lr-g001-7");
+    fn folders_are_named_by_model_point_fold_and_seed() {
+        assert_eq!(folder_name("lr", None, None, 7), "lr-7");
+        assert_eq!(folder_name("lr", Some(0), None, 7), "lr-g001-7");
+        assert_eq!(folder_name("lr", Some(11), Some(2), 7), "lr-g012-f3-7");
     }
 }

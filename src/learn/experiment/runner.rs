@@ -1,28 +1,32 @@
 //! A recipe → finished runs in a folder → their comparison.
 //!
 //! ```text
-//! OUT/experiment.json   which recipe, which command
-//! OUT/data/             prepared rows, used again when files and schema are the same
-//! OUT/runs/NAME-SEED/   run.json, test.parquet, valid.parquet, bundle/; there whole or not at all
+//! OUT/experiment.json                    which recipe, which command
+//! OUT/data/                              prepared rows, used again when files and schema are the same
+//! OUT/runs/NAME[-gPOINT][-fFOLD]-SEED/   run.json, machine.json, test.parquet, valid.parquet, bundle/; there whole or not at all
+//! OUT/trials/NAME-gPOINT-rRUNG-SEED.json points of a search that learned from little
+//! OUT/search/NAME.json                   what was tried for a model, and what was chosen
+//! OUT/auction.json                       what the models' bids would have won, where the recipe asks for it
 //! ```
 //!
 //! A run that is there already and was made from the same data, split, settings, seed and version is not run again, so an
-//! experiment that was stopped goes on where it was. Each point of a grid is tried with the first seeds; the one with the
-//! least validation log loss runs with the others.
+//! experiment that was stopped goes on where it was. Everything that can be refused is refused before the first training.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::auction;
 use super::compare::{self, Comparison};
 use super::data::{self, ExperimentData};
-use super::grid;
-use super::plan::Plan;
-use super::predictions::{TEST_FILE, VALID_FILE};
-use super::recipe::{ModelRecipe, Recipe};
-use super::record::{DataRecord, ExperimentMark, GridPlace, RECORD_FILE, RunRecord, folder_name};
-use super::run::{RunOutcome, RunTask};
-use crate::durable::{PartialFolder, write_bytes};
+use super::estimate;
+use super::plan::{self, AllSettings, Plan};
+use super::queue::{Job, Queue};
+use super::recipe::Recipe;
+use super::record::{DataRecord, RunRecord, to_json};
+use super::run::TrialRecord;
+use super::work::{Fold, Work, work_off};
+use crate::durable::write_bytes;
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
 use crate::learn::prepare::PrepareProgress;
@@ -35,6 +39,10 @@ use crate::model::features::hash::Fingerprint;
 pub const EXPERIMENT_FILE: &str = "experiment.json";
 /// Folder of an experiment that holds its runs.
 pub const RUNS: &str = "runs";
+/// Folder of an experiment that holds trials of searches, a file each.
+pub const TRIALS: &str = "trials";
+/// Folder of an experiment that says what was tried for each model.
+pub const SEARCH: &str = "search";
 /// Folder of a run that holds its bundle.
 pub const BUNDLE: &str = "bundle";
 
@@ -66,7 +74,12 @@ pub enum Event<'a> {
         of: usize,
     },
     /// A model learns.
-    Training(Progress),
+    Training {
+        /// Its folder's name.
+        run: &'a str,
+        /// How far it is.
+        progress: Progress,
+    },
     /// A run is there.
     Finished {
         /// Its record.
@@ -74,6 +87,22 @@ pub enum Event<'a> {
         /// Whether it was there before.
         kept: bool,
     },
+    /// A trial of a search is there.
+    Tried {
+        /// Its file's name, without the ending.
+        run: &'a str,
+        /// Its record.
+        trial: &'a TrialRecord,
+        /// Whether it was there before.
+        kept: bool,
+    },
+    /// Scoring is timed, now that nothing else runs.
+    Timing {
+        /// Its folder's name.
+        run: &'a str,
+    },
+    /// Bids are replayed.
+    Replaying,
     /// All runs are there and are compared.
     Comparing,
 }
@@ -103,7 +132,8 @@ pub struct ExperimentRecord {
     pub runs: Option<Vec<String>>,
 }
 
-/// Says what [`run`] would do. Prepares the rows, since their number decides defaults, and trains nothing.
+/// Says what [`run`] would do, and about how long it would take. Prepares the rows, since their number decides defaults, and
+/// trains nothing but a few rows with each model to see how fast it is.
 ///
 /// # Errors
 /// Those of [`run`] before the first run.
@@ -118,17 +148,31 @@ pub fn plan(
     if ExperimentRecord::read(&options.out)?.is_none() {
         write_experiment(recipe, options, None)?;
     }
-    let preparing = &mut |at| on_event(Event::Preparing(at));
-    let data = data::open(recipe, &options.out.join("data"), threads, preparing, interrupt)?;
-    let split = data.split(recipe)?;
-    Plan::new(recipe, data.schema(), &data.record(&split))
+    let data = open(recipe, options, threads, on_event, interrupt)?;
+    let Ready { folds, settings, mut plan } = Ready::new(recipe, &data, threads, interrupt)?;
+    let work = Work { recipe, settings: &settings, folds: &folds, plan: &plan, out: &options.out };
+    let kept: Vec<usize> = (0..recipe.models.len()).map(|model| count_kept(&work, model)).collect::<Result<_>>()?;
+    let mut seconds = Vec::with_capacity(recipe.models.len());
+    for (at, model) in recipe.models.iter().enumerate() {
+        let last = &folds.last().expect("there is a fold").split;
+        let lent = plan.threads_a_run();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(lent).build();
+        let pool = pool.map_err(|error| Error::config("threads", lent.to_string(), error.to_string()))?;
+        seconds.push(estimate::seconds(&model.name, &settings[at][0], last, Threads::of(&pool), interrupt)?);
+    }
+    for (model, kept) in plan.models.iter_mut().zip(&kept) {
+        model.kept = (*kept).min(model.runs + model.trials);
+    }
+    plan.kept = plan.models.iter().map(|model| model.kept).sum();
+    plan.set_seconds(&seconds);
+    Ok(plan)
 }
 
 /// Runs a recipe and compares its runs.
 ///
 /// # Errors
 /// Config when the recipe is wrong or the folder holds something else; data and io as they come; interrupted, after which the
-/// same call goes on with the run that was stopped.
+/// same call goes on with the runs that were stopped.
 pub fn run(
     recipe: &Recipe,
     options: &RunOptions,
@@ -138,35 +182,112 @@ pub fn run(
 ) -> Result<Comparison> {
     check(recipe, options)?;
     write_experiment(recipe, options, None)?;
-    let preparing = &mut |at| on_event(Event::Preparing(at));
-    let data = data::open(recipe, &options.out.join("data"), threads, preparing, interrupt)?;
-    let split = data.split(recipe)?;
-    let record = data.record(&split);
-    let truth = data.truth_of(&split.test);
-    let plan = Plan::new(recipe, data.schema(), &record)?;
+    let data = open(recipe, options, threads, on_event, interrupt)?;
+    let Ready { folds, settings, plan } = Ready::new(recipe, &data, threads, interrupt)?;
     on_event(Event::Planned(&plan));
-    let mut runner = Runner {
-        recipe,
-        data: &data,
-        split: &split,
-        record: &record,
-        truth: truth.as_deref(),
-        runs: options.out.join(RUNS),
-        threads,
-        interrupt,
-        on_event,
-        number: 0,
-        of: plan.runs,
-        folders: Vec::new(),
-    };
-    for model in &recipe.models {
-        runner.run_model(model)?;
+    let work = Work { recipe, settings: &settings, folds: &folds, plan: &plan, out: &options.out };
+    let queue = work_off(&work, threads, on_event, interrupt)?;
+    let runs = queue.runs();
+    work.time_alone(&runs, on_event, interrupt)?;
+    write_searches(&queue, &options.out)?;
+    if let Some(config) = &recipe.auction {
+        on_event(Event::Replaying);
+        let shipped = shipped(&work, &queue, &runs)?;
+        auction::replay(config, recipe, data.schema(), &options.out, &shipped, threads, interrupt)?;
+    } else {
+        remove_if_there(&options.out.join(auction::AUCTION_FILE))?;
     }
-    let folders = std::mem::take(&mut runner.folders);
-    write_experiment(recipe, options, Some(folders))?;
+    write_experiment(recipe, options, Some(runs.iter().map(|job| work.name(job)).collect()))?;
     on_event(Event::Comparing);
     interrupt.check()?;
     compare::compare(std::slice::from_ref(&options.out), threads, interrupt)
+}
+
+/// Rows, settings and plan: everything that can be refused was not.
+struct Ready<'d> {
+    folds: Vec<Fold<'d>>,
+    settings: AllSettings,
+    plan: Plan,
+}
+
+impl<'d> Ready<'d> {
+    fn new(recipe: &Recipe, data: &'d ExperimentData, threads: Threads<'_>, interrupt: &Interrupt) -> Result<Ready<'d>> {
+        let splits = data.folds(recipe)?;
+        let records = splits.iter().map(|split| data.record(split, recipe, interrupt)).collect::<Result<Vec<_>>>()?;
+        let settings = plan::resolve(recipe, data.schema(), &records[0])?;
+        let plan = Plan::new(recipe, &settings, &splits, records.clone(), threads.count(), interrupt)?;
+        if let Some(config) = &recipe.auction {
+            auction::check(config, recipe, data.schema(), interrupt)?;
+        }
+        let of = |(split, record): (Split<'d>, DataRecord)| Fold { truth: data.truth_of(&split.test), split, data: record };
+        let folds = splits.into_iter().zip(records).map(of).collect();
+        Ok(Ready { folds, settings, plan })
+    }
+}
+
+fn open(
+    recipe: &Recipe,
+    options: &RunOptions,
+    threads: Threads<'_>,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+    interrupt: &Interrupt,
+) -> Result<ExperimentData> {
+    let preparing = &mut |at| on_event(Event::Preparing(at));
+    data::open(recipe, &options.out.join("data"), threads, preparing, interrupt)
+}
+
+/// Runs and trials of a model that are there from before, of all that could be asked for.
+fn count_kept(work: &Work<'_>, model: usize) -> Result<usize> {
+    let recipe = &work.recipe.models[model];
+    let rungs = recipe.halving.as_ref().map_or(0, |halving| halving.rungs.len() - 1);
+    let mut kept = 0;
+    for point in 0..recipe.points.len() {
+        for seed in &recipe.seeds {
+            let trials = (0..rungs).map(|rung| (0, Some(rung)));
+            for (fold, rung) in trials.chain((0..work.folds.len()).map(|fold| (fold, None))) {
+                kept += usize::from(work.is_there(&Job { model, point, seed: *seed, fold, rung })?);
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// Of each model the run that would be shipped: the chosen point, the last fold, the seed of the least validation loss.
+fn shipped(work: &Work<'_>, queue: &Queue<'_>, runs: &[Job]) -> Result<Vec<(String, PathBuf)>> {
+    let last = work.folds.len() - 1;
+    let mut shipped = Vec::new();
+    for (at, model) in work.recipe.models.iter().enumerate() {
+        let mut best: Option<(f64, PathBuf)> = None;
+        let candidates = runs.iter().filter(|job| (job.model, job.point, job.fold) == (at, queue.chosen(at), last));
+        for job in candidates {
+            let folder = work.out.join(RUNS).join(work.name(job));
+            let loss = RunRecord::read(&folder)?.selection_log_loss.unwrap_or(f64::INFINITY);
+            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
+                best = Some((loss, folder));
+            }
+        }
+        shipped.extend(best.map(|(_, folder)| (model.name.clone(), folder)));
+    }
+    Ok(shipped)
+}
+
+/// Writes what was tried, and removes what an earlier recipe tried.
+fn write_searches(queue: &Queue<'_>, out: &Path) -> Result<()> {
+    let folder = out.join(SEARCH);
+    if folder.is_dir() {
+        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder, "remove"))?;
+    }
+    for search in queue.searches() {
+        write_bytes(&folder.join(format!("{}.json", search.model)), to_json(&search).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Checks what can be checked before any row is read.
@@ -203,9 +324,7 @@ fn write_experiment(recipe: &Recipe, options: &RunOptions, runs: Option<Vec<Stri
         limits: recipe.limits,
         runs,
     };
-    let mut text = serde_json::to_string_pretty(&record).map_err(|error| Error::Bug(error.to_string()))?;
-    text.push('\n');
-    write_bytes(&options.out.join(EXPERIMENT_FILE), text.as_bytes())
+    write_bytes(&options.out.join(EXPERIMENT_FILE), to_json(&record).as_bytes())
 }
 
 impl ExperimentRecord {
@@ -222,93 +341,4 @@ impl ExperimentRecord {
         let wrong = |error| Error::data(path.display().to_string(), format!("is no record of an experiment: {error}"));
         serde_json::from_str(&text).map(Some).map_err(wrong)
     }
-}
-
-struct Runner<'a> {
-    recipe: &'a Recipe,
-    data: &'a ExperimentData,
-    split: &'a Split<'a>,
-    record: &'a DataRecord,
-    truth: Option<&'a [f64]>,
-    runs: PathBuf,
-    threads: Threads<'a>,
-    interrupt: &'a Interrupt,
-    on_event: &'a mut (dyn FnMut(Event<'_>) + Send),
-    number: usize,
-    of: usize,
-    folders: Vec<String>,
-}
-
-impl Runner<'_> {
-    fn run_model(&mut self, model: &ModelRecipe) -> Result<()> {
-        let (trial_seeds, other_seeds) = match model.points.len() {
-            1 => (&model.seeds[..0], &model.seeds[..]),
-            _ => model.seeds.split_at(model.grid_seeds),
-        };
-        let mut tried = Vec::new();
-        for point in 0..model.points.len() {
-            for seed in trial_seeds {
-                let record = self.run_one(model, point, *seed)?;
-                tried.push((point, *seed, record.selection_log_loss.unwrap_or(f64::NAN)));
-            }
-        }
-        let point = grid::choose(&tried).unwrap_or(0);
-        for seed in other_seeds {
-            self.run_one(model, point, *seed)?;
-        }
-        Ok(())
-    }
-
-    fn run_one(&mut self, model: &ModelRecipe, point: usize, seed: u64) -> Result<RunRecord> {
-        self.interrupt.check()?;
-        let recipe = self.recipe;
-        let grid = (model.points.len() > 1)
-            .then(|| GridPlace { point, values: grid::describe(&model.points[point], &model.grid_keys) });
-        let name = folder_name(&model.name, grid.as_ref().map(|grid| grid.point), seed);
-        self.number += 1;
-        (self.on_event)(Event::Started { run: &name, number: self.number, of: self.of });
-        let methods = &recipe.calibration.methods;
-        let (evidence, place) = (self.split.train.evidence(), recipe.model_place(model));
-        let task = RunTask {
-            experiment: ExperimentMark { name: recipe.name.clone(), recipe: recipe.fingerprint },
-            model: &model.name,
-            kind: model.kind,
-            grid,
-            settings: model.kind.resolve(&model.points[point], methods, self.data.schema(), evidence, &place)?,
-            seed,
-            split: self.split,
-            data: self.record,
-            truth: self.truth,
-            threads: self.threads,
-            interrupt: self.interrupt,
-        };
-        let folder = self.runs.join(&name);
-        let identity = task.identity()?;
-        let kept = RunRecord::read(&folder).ok().filter(|record| record.identity == identity);
-        let was_kept = kept.is_some();
-        let record = match kept {
-            Some(record) => record,
-            None => {
-                let outcome = task.run(&mut |at| (self.on_event)(Event::Training(at)))?;
-                write_run(&folder, &outcome)?;
-                outcome.record
-            }
-        };
-        (self.on_event)(Event::Finished { record: &record, kept: was_kept });
-        self.folders.push(name);
-        Ok(record)
-    }
-}
-
-fn write_run(folder: &Path, outcome: &RunOutcome) -> Result<()> {
-    let partial = PartialFolder::create(folder, RECORD_FILE)?;
-    outcome.test.write(&partial.path().join(TEST_FILE))?;
-    if let Some(valid) = &outcome.valid {
-        valid.write(&partial.path().join(VALID_FILE))?;
-    }
-    if let Some(bundle) = &outcome.bundle {
-        bundle.write(&partial.path().join(BUNDLE))?;
-    }
-    write_bytes(&partial.path().join(RECORD_FILE), outcome.record.to_json().as_bytes())?;
-    partial.commit()
 }

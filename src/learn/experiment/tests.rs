@@ -196,9 +196,30 @@ fn logs_that_stand_apart() {
     let recipe = recipe(folder.path(), &apart, &[]).unwrap();
     let planned = plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default()).unwrap();
     let part = |part: record::PartRecord| part.rows;
-    assert_eq!((part(planned.data.train), part(planned.data.valid), part(planned.data.test)), (1800, 200, 1000));
+    assert_eq!((part(planned.data().train), part(planned.data().valid), part(planned.data().test)), (1800, 200, 1000));
     assert_eq!((planned.runs, planned.models[1].runs, planned.models[1].points.len()), (6, 3, 2));
     assert!(planned.models[1].memory_bytes > 4096 * 12 && !folder.path().join("out/runs").exists());
+    let seconds = |model: &plan::PlannedModel| model.seconds.is_some_and(|seconds| seconds > 0.0);
+    assert!(planned.models.iter().all(seconds) && planned.seconds.is_some_and(|seconds| seconds < 600.0));
+    assert_eq!((planned.kept, planned.parallel), (0, 1));
+
+    let mistake = |from: &str, to: &str| {
+        let recipe = super::Recipe::parse(&apart.replace(from, to), &[], "recipe.toml", folder.path()).unwrap();
+        let planned = plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default());
+        planned.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+    };
+    let swapped = mistake("train = [\"train.csv\"]\ntest = [\"test.csv\"]", "train = [\"test.csv\"]\ntest = [\"train.csv\"]");
+    assert!(swapped.contains("data.test: leakage by time: expected test rows after the last validation row"), "{swapped}");
+    let twice = mistake("test.csv", "train.csv");
+    assert!(twice.contains("holds the same bytes as") && twice.contains("of data.train"), "{twice}");
+    // The last third of the training rows again, as test rows: later than nothing, and copies.
+    let copies = [&lines[..1], &lines[1401..2001], &lines[2001..2401]].concat().join("\n");
+    std::fs::write(folder.path().join("test.csv"), copies + "\n").unwrap();
+    assert!(mistake("none", "none").contains("leakage by time"));
+    let copied = mistake("[bootstrap]", "[leakage]\nallow_time_overlap = true\n[bootstrap]");
+    assert!(copied.contains("leakage: 600 of 1000 test rows (60.0 %) are also training or validation rows"), "{copied}");
+    let borne = mistake("[bootstrap]", "[leakage]\nallow_time_overlap = true\nmax_duplicates = 0.6\n[bootstrap]");
+    assert_eq!(borne, "", "what the recipe bears is no error");
 }
 
 #[test]

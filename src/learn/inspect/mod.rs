@@ -20,7 +20,8 @@ use crate::model::Threads;
 use crate::model::features::hash::EMPTY_CODE;
 use crate::model::row::{Cell, number, targets};
 use crate::model::schema::{Bins, Feature, FeatureKind, Schema};
-use sketch::{DistinctCodes, TopValues};
+pub(super) use sketch::DistinctCodes;
+use sketch::TopValues;
 
 /// Frequent values shown for each field.
 const TOP: usize = 5;

@@ -21,13 +21,13 @@ pub struct Distinct {
 /// Counts different codes by the k smallest of them (Bar-Yossef et al. 2002, algorithm 1): codes are hashes, so the k-th
 /// smallest of n stands near k / n of their range.
 #[derive(Debug, Default)]
-pub(super) struct DistinctCodes {
+pub(in crate::learn) struct DistinctCodes {
     smallest: BTreeSet<u32>,
     full: bool,
 }
 
 impl DistinctCodes {
-    pub(super) fn add(&mut self, code: u32) {
+    pub(in crate::learn) fn add(&mut self, code: u32) {
         let full = self.smallest.len() == EXACT_VALUES;
         if full && self.smallest.last().is_some_and(|greatest| code > *greatest) {
             self.full = true;
@@ -39,7 +39,7 @@ impl DistinctCodes {
         }
     }
 
-    pub(super) fn count(&self) -> Distinct {
+    pub(in crate::learn) fn count(&self) -> Distinct {
         const RANGE: f64 = 4_294_967_296.0;
         let greatest = match self.smallest.last() {
             Some(greatest) if self.full => f64::from(*greatest) + 1.0,

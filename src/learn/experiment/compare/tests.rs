@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::learn::experiment::predictions::{PredictionTable, TEST_FILE};
-use crate::learn::experiment::record::{GridPlace, RECORD_FILE, folder_name};
+use crate::learn::experiment::record::{GridPlace, folder_name};
 use crate::learn::experiment::{RunOptions, tests as experiments};
 use crate::metrics;
 use crate::model::Threads;
@@ -40,10 +40,10 @@ fn write(folder: &Path, template: &RunRecord, model: &str, seed: u64, rows: usiz
     record.identity = crate::model::features::hash::Fingerprint::of(format!("{model} {seed} {salt}").as_bytes());
     record.data.test.rows = rows as u64;
     record.test = metrics::evaluate(&table.labels, &table.probabilities, None, None).unwrap();
-    let run = folder.join(folder_name(model, None, seed));
+    let run = folder.join(folder_name(model, None, None, seed));
     std::fs::create_dir_all(&run).unwrap();
     table.write(&run.join(TEST_FILE)).unwrap();
-    std::fs::write(run.join(RECORD_FILE), record.to_json()).unwrap();
+    record.write(&run).unwrap();
     run
 }
 
@@ -162,7 +162,7 @@ fn the_grid_is_chosen_on_validation_rows() {
         record.model = "lr".into();
         record.grid = Some(GridPlace { point, values: format!("alpha = {point}") });
         record.selection_log_loss = Some(valid);
-        std::fs::write(run.join(RECORD_FILE), record.to_json()).unwrap();
+        record.write(&run).unwrap();
     }
     let comparison = of(folder.path()).unwrap();
     let [model] = &comparison.models[..] else { panic!("one model") };

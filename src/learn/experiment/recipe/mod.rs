@@ -4,14 +4,19 @@
 //! error that names the nearest one; structs → [`Recipe`], checked against each other. Settings of models are checked before
 //! any data are read ([`Recipe::check_models`]). `experiments/example.toml` is a commented example, parsed in a test.
 
+mod auction;
+mod data;
+mod model;
+
+pub use auction::AuctionConfig;
+pub use data::{DataConfig, LeakageConfig};
+pub use model::ModelRecipe;
+
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use serde::Deserialize;
+use toml::Table;
 
-use super::grid;
-use super::kind::Kind;
 use super::rules::{self, BootstrapConfig, CalibrationConfig, Limits, VerdictConfig};
 use crate::config;
 use crate::error::{Error, Result};
@@ -41,11 +46,15 @@ pub struct Recipe {
     pub bootstrap: BootstrapConfig,
     /// When a difference counts.
     pub verdict: VerdictConfig,
-    /// Threads for training and evaluation; 0 takes one for each core.
-    pub threads: usize,
+    /// What is refused because test rows would be known from training.
+    pub leakage: LeakageConfig,
+    /// Replay the test rows as auctions.
+    pub auction: Option<AuctionConfig>,
+    /// How much of the machine it may take.
+    pub machine: Machine,
     /// The recipe as it was used, `--set` applied, defaults not filled in.
     pub text: String,
-    /// Identity of that text.
+    /// Identity of that text without `threads`, `parallel` and `memory_mb`, which decide no result.
     pub fingerprint: Fingerprint,
     /// Relative paths start here.
     pub folder: PathBuf,
@@ -53,21 +62,15 @@ pub struct Recipe {
     pub place: String,
 }
 
-/// One model with its settings, or a grid of settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ModelRecipe {
-    /// Name in the report and in folders.
-    pub name: String,
-    /// What it is.
-    pub kind: Kind,
-    /// Settings, one table for each point of the grid; one point without a grid.
-    pub points: Vec<Table>,
-    /// Keys of the grid; empty without one.
-    pub grid_keys: Vec<String>,
-    /// One run for each.
-    pub seeds: Vec<u64>,
-    /// With how many of the seeds each point of the grid is tried before one is chosen.
-    pub grid_seeds: usize,
+/// How much of the machine an experiment may take; no result depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Threads for all runs together; 0 takes one for each core.
+    pub threads: usize,
+    /// Most runs at a time; 0 takes as many as there are threads.
+    pub parallel: usize,
+    /// Most megabytes (10⁶ bytes) of all runs at a time, by their estimates; 0 takes four fifths of what is free.
+    pub memory_mb: u64,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +80,7 @@ struct RawRecipe {
     question: Option<String>,
     data: DataConfig,
     split: Option<SplitConfig>,
-    models: Vec<RawModel>,
+    models: Vec<model::RawModel>,
     #[serde(default = "one_seed")]
     seeds: Vec<u64>,
     #[serde(default)]
@@ -89,53 +92,18 @@ struct RawRecipe {
     #[serde(default)]
     verdict: VerdictConfig,
     #[serde(default)]
+    leakage: LeakageConfig,
+    auction: Option<AuctionConfig>,
+    #[serde(default)]
     threads: usize,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawModel {
-    name: String,
-    kind: String,
     #[serde(default)]
-    params: Table,
+    parallel: usize,
     #[serde(default)]
-    grid: IndexMap<String, Vec<Value>>,
-    seeds: Option<Vec<u64>>,
-    #[serde(default = "one")]
-    grid_seeds: usize,
-}
-
-/// Where the rows are: `files` for one log that is split, `train` and `test` (and `valid`) for logs that stand apart, or
-/// `prepared` for a folder that `pctr prepare` made. Paths are relative to the recipe's folder.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {
-    /// Preset or schema file; not needed with `prepared`.
-    pub schema: Option<String>,
-    /// Logs that are read in this order and then split.
-    pub files: Vec<PathBuf>,
-    /// Logs to learn from.
-    pub train: Vec<PathBuf>,
-    /// Logs that decide calibration, early stopping and grids; without them the last tenth of `train`.
-    pub valid: Vec<PathBuf>,
-    /// Logs that decide nothing.
-    pub test: Vec<PathBuf>,
-    /// A folder of prepared data.
-    pub prepared: Option<PathBuf>,
-    /// True click probabilities, where data were generated: files with header `p` and one line for each row of `files` (of
-    /// `test` where logs stand apart).
-    pub truth: Vec<PathBuf>,
-    /// Share of bad rows that is borne, 0 to 1; without it the default of `pctr prepare`.
-    pub max_bad_rows: Option<f64>,
+    memory_mb: u64,
 }
 
 fn one_seed() -> Vec<u64> {
     vec![1]
-}
-
-fn one() -> usize {
-    1
 }
 
 impl Recipe {
@@ -172,7 +140,11 @@ impl Recipe {
         if !is_file_name(&raw.name) {
             return wrong("name", format!("expected letters, digits, dots, dashes or underscores, got {:?}", raw.name));
         }
-        check_data(&raw.data, raw.split.is_some(), place)?;
+        raw.data.check(raw.split.is_some(), place)?;
+        raw.leakage.check(place)?;
+        if let Some(auction) = &raw.auction {
+            auction.check(&raw.data, place)?;
+        }
         let split = raw.split.unwrap_or_default();
         let models: Vec<ModelRecipe> =
             raw.models.into_iter().map(|model| model.check(&raw.seeds, place)).collect::<Result<_>>()?;
@@ -198,8 +170,10 @@ impl Recipe {
             limits: raw.limits,
             bootstrap: raw.bootstrap,
             verdict: raw.verdict,
-            threads: raw.threads,
-            fingerprint: Fingerprint::of(text.as_bytes()),
+            leakage: raw.leakage,
+            auction: raw.auction,
+            machine: Machine { threads: raw.threads, parallel: raw.parallel, memory_mb: raw.memory_mb },
+            fingerprint: fingerprint(&text, place)?,
             text,
             folder: folder.to_path_buf(),
             place: place.to_owned(),
@@ -244,65 +218,21 @@ impl Recipe {
     }
 }
 
-impl RawModel {
-    fn check(self, seeds: &[u64], place: &str) -> Result<ModelRecipe> {
-        let place = format!("{place}: model {}", self.name);
-        let wrong = |key: &str, message: String| Err(Error::config(&place, key, message));
-        if !is_file_name(&self.name) {
-            return wrong(
-                "name",
-                format!("expected letters, digits, dots, dashes or underscores, got {:?}", self.name),
-            );
-        }
-        let kind = Kind::parse(&self.kind, &place)?;
-        let seeds = self.seeds.unwrap_or_else(|| seeds.to_vec());
-        if seeds.is_empty() || (1..seeds.len()).any(|at| seeds[..at].contains(&seeds[at])) {
-            return wrong("seeds", format!("expected at least one seed and each once, got {seeds:?}"));
-        }
-        if self.grid_seeds == 0 || self.grid_seeds > seeds.len() {
-            return wrong("grid_seeds", format!("expected 1 to {} (the seeds), got {}", seeds.len(), self.grid_seeds));
-        }
-        let grid_keys = self.grid.keys().cloned().collect();
-        let points = grid::expand(&self.params, &self.grid, &place)?;
-        Ok(ModelRecipe { name: self.name, kind, points, grid_keys, seeds, grid_seeds: self.grid_seeds })
-    }
-}
-
 fn render(table: &Table) -> Result<String> {
     toml::to_string(table).map_err(|error| Error::Bug(format!("a recipe that was read cannot be written: {error}")))
+}
+
+/// Identity of what decides results.
+fn fingerprint(text: &str, place: &str) -> Result<Fingerprint> {
+    let mut table = config::table(text, place)?;
+    for key in ["threads", "parallel", "memory_mb"] {
+        table.remove(key);
+    }
+    Ok(Fingerprint::of(render(&table)?.as_bytes()))
 }
 
 /// Names become folders, so they must be plain.
 fn is_file_name(name: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
     !name.is_empty() && name.len() <= 80 && !name.starts_with(['.', '-']) && name.chars().all(plain)
-}
-
-fn check_data(data: &DataConfig, split_given: bool, place: &str) -> Result<()> {
-    let wrong = |key: &str, message: &str| Err(Error::config(place, key, message));
-    let apart = !data.train.is_empty() || !data.test.is_empty() || !data.valid.is_empty();
-    let ways = usize::from(!data.files.is_empty()) + usize::from(apart) + usize::from(data.prepared.is_some());
-    if ways != 1 {
-        return wrong("data", "expected exactly one of files, train and test, or prepared");
-    }
-    if apart && (data.train.is_empty() || data.test.is_empty()) {
-        return wrong("data", "files that stand apart need both train and test");
-    }
-    if apart && split_given {
-        return wrong("split", "files that stand apart are split already: leave [split] out");
-    }
-    if data.schema.is_none() && data.prepared.is_none() {
-        return wrong("data.schema", "expected a preset (criteo, avazu, demo) or a .toml file, got nothing");
-    }
-    if data.schema.is_some() && data.prepared.is_some() {
-        return wrong("data.schema", "prepared data bring their own schema: leave it out");
-    }
-    let inputs = data.files.iter().chain(&data.train).chain(&data.valid).chain(&data.test).chain(&data.truth);
-    if inputs.into_iter().any(|path| path.as_os_str() == "-") {
-        return wrong("data", "standard input cannot be read twice: expected files");
-    }
-    match data.max_bad_rows {
-        Some(share) if !(0.0..=1.0).contains(&share) => wrong("data.max_bad_rows", "expected a share from 0 to 1"),
-        _ => Ok(()),
-    }
 }
