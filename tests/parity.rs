@@ -8,7 +8,11 @@
 
 mod bundles;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -18,13 +22,15 @@ use pctr::learn::source::{BadRows, Input};
 use pctr::model::Threads;
 use pctr::model::bundle::{Bundle, ModelKind, Tier};
 use pctr::model::schema::FeatureKind;
+use pctr::predict::budget::Budget;
 use pctr::predict::http::{Limits, Shared, app};
+use pctr::predict::scorer::{Scratch, score as score_request};
 use pctr::predict::{Live, LiveModel};
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
-/// Probabilities of `rows` as a file of them is scored.
-fn scored_as_file(bundle: &Bundle, rows: &[Vec<String>]) -> Vec<f64> {
+/// Probabilities of `rows` as a file of them is scored by a tier.
+fn scored_as_file(bundle: &Bundle, tier: Tier, rows: &[Vec<String>]) -> Vec<f64> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.csv");
     let quoted = |cells: &[String]| {
@@ -38,7 +44,7 @@ fn scored_as_file(bundle: &Bundle, rows: &[Vec<String>]) -> Vec<f64> {
     let mut scores = Vec::new();
     let mut bad = BadRows::new(0.0).unwrap();
     let (input, threads) = (Input::new(&path), Threads::one());
-    score((bundle, Tier::Full), &input, &mut bad, threads, &mut scores, &mut |_| {}, &Interrupt::default()).unwrap();
+    score((bundle, tier), &input, &mut bad, threads, &mut scores, &mut |_| {}, &Interrupt::default()).unwrap();
     let scores = String::from_utf8(scores).unwrap();
     scores.strip_prefix("p\n").unwrap().lines().map(|probability| probability.parse().unwrap()).collect()
 }
@@ -119,8 +125,8 @@ async fn the_service_answers_what_a_file_scores() {
     for (kind, seed) in bundles::MODELS {
         let bundle = bundles::bundle(kind, seed);
         let rows: Vec<Vec<String>> = (3000..3170).map(bundles::row).collect();
-        let expected = scored_as_file(&bundle, &rows);
-        let different = expected.iter().map(|p| p.to_bits()).collect::<std::collections::BTreeSet<_>>().len();
+        let expected = scored_as_file(&bundle, Tier::Full, &rows);
+        let different = expected.iter().map(|p| p.to_bits()).collect::<BTreeSet<_>>().len();
         assert_eq!(different > 5, kind != ModelKind::BaseRate, "{kind}: {different} probabilities");
         let width = bundle.schema.columns.len();
         let live = Arc::new(Live::new(LiveModel::new(bundle.clone()).unwrap()));
@@ -144,5 +150,64 @@ async fn the_service_answers_what_a_file_scores() {
                 }
             }
         }
+    }
+}
+
+/// A clock that goes on by a step each time it is read.
+fn ticking(step: Duration) -> impl Fn() -> Instant {
+    let (started, reads) = (Instant::now(), Cell::new(0));
+    move || {
+        reads.set(reads.get() + 1);
+        started + step * reads.get()
+    }
+}
+
+#[test]
+fn every_rung_of_the_ladder_answers_what_a_file_scores() {
+    let rows: &[Vec<String>] = &(3000..3300).map(bundles::row).collect::<Vec<_>>();
+    let micros = Duration::from_micros;
+    for (kind, seed) in bundles::MODELS {
+        let bundle = bundles::bundle(kind, seed);
+        let tiers: Vec<Tier> = bundle.tiers().collect();
+        assert_eq!(tiers.contains(&Tier::Cheap), kind == ModelKind::Dcn);
+        let expected: Vec<(Tier, Vec<f64>)> =
+            tiers.iter().map(|tier| (*tier, scored_as_file(&bundle, *tier, rows))).collect();
+        let model = LiveModel::new(bundle).unwrap();
+        let mut scratch = Scratch::default();
+        let mut seen = BTreeSet::new();
+        for cut in [0, 5, 8] {
+            for budget in [0, 300, 1_000, 3_000, 100_000] {
+                for count in [1, 2, 4, 8, 16, 32, 64, 128] {
+                    model.scorer.costs().record(Tier::Full, count, micros(10 * count as u64));
+                    model.scorer.costs().record(Tier::Cheap, count, micros(count as u64));
+                }
+                let clock = ticking(micros(150));
+                let budget = Budget::until(clock() + micros(budget), &clock);
+                let cells = |row: usize, columns: Range<usize>| {
+                    columns.map(move |column| (column, bundles::cell(&rows[row][column])))
+                };
+                // Columns that change with each row of a request are the candidate's.
+                let context: Vec<String> = rows[0].clone();
+                let requested: Vec<Vec<String>> =
+                    rows.iter().map(|row| [&context[..cut], &row[cut..]].concat()).collect();
+                let expected: Vec<(Tier, Vec<f64>)> = match cut {
+                    0 => expected.clone(),
+                    _ => tiers.iter().map(|t| (*t, scored_as_file(&model.bundle, *t, &requested))).collect(),
+                };
+                let candidates = (0..rows.len()).map(|row| cells(row, cut..context.len()));
+                let scored = score_request(&model, cells(0, 0..cut), candidates, &budget, &mut scratch).unwrap();
+                for (row, scored) in scored.iter().enumerate() {
+                    let (_, expected) = expected.iter().find(|(tier, _)| *tier == scored.tier).unwrap();
+                    assert_eq!(
+                        scored.probability.to_bits(),
+                        expected[row].to_bits(),
+                        "{kind} {seed}, {} tier, cut {cut}, row {row}",
+                        scored.tier
+                    );
+                    seen.insert(scored.tier);
+                }
+            }
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), tiers, "{kind} {seed}");
     }
 }

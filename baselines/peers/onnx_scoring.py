@@ -1,9 +1,11 @@
-"""One bundle scored by pctr and by ONNX Runtime, in turn (A B A B), one thread each, from ready slots to logits.
+"""One bundle scored by pctr and by ONNX Runtime, in turn (A B A B), one thread each.
 
+Rows: from ready slots to logits. Requests: one context (every second field) and many candidates; pctr's scorer starts from
+cells and ends with calibrated probabilities, ONNX Runtime starts from the ready slots of the same rows and ends with logits.
 The graph is built from the bundle's own weights, so that both score the same model; their logits are compared before anything is timed.
 
     cargo bench --no-run --bench scoring          # prints the path of pctr's side
-    python baselines/peers/onnx_scoring.py BUNDLE SLOTS.npy --scorer target/release/deps/scoring-...
+    python baselines/peers/onnx_scoring.py BUNDLE SLOTS.npy LOG --scorer target/release/deps/scoring-...
 """
 
 import argparse
@@ -20,27 +22,35 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
+# Rows of the log that benches/scoring.rs takes requests from.
+MOST_ROWS = 50_000
+
 # Rows of a call, and calls of a turn: a turn takes about a tenth of a second.
-CALLS = {1: 300, 100: 40, 4096: 1}
+CALLS = {1: 300, 10: 100, 100: 40, 300: 10, 4096: 1}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("bundle", type=Path, help="a DCN with full cross layers and no linear part (parallel form, 2^bits slots)")
     arguments.add_argument("slots", type=Path, help="NumPy file of slots, [rows, fields], as slots.py writes")
+    arguments.add_argument("log", type=Path, help="the log whose rows the slots are")
     arguments.add_argument("--scorer", required=True, help="the program of benches/scoring.rs")
     arguments.add_argument("--rounds", type=int, default=15)
-    arguments.add_argument("--rows", type=int, nargs="*", default=list(CALLS))
+    arguments.add_argument("--rows", type=int, nargs="*", default=[1, 100, 4096], help="rows of a call")
+    arguments.add_argument("--candidates", type=int, nargs="*", default=[], help="candidates of a request")
     options = arguments.parse_args()
     slots = np.load(options.slots).astype(np.uint32)
     with tempfile.TemporaryDirectory() as folder:
         raw = os.path.join(folder, "slots")
         slots.tofile(raw)
-        contenders = {f"pctr {precision}": Pctr(options.scorer, options.bundle, raw, precision) for precision in ("f32", "int8")}
+        contenders = {f"pctr {precision}": Pctr(options, raw, precision) for precision in ("f32", "int8")}
         contenders["onnxruntime f32"] = Onnx(options.bundle, slots, folder)
         compare(contenders, folder)
         for rows in options.rows:
-            report(rows, race(contenders, rows, options.rounds))
+            report("rows", rows, race(contenders, "seconds", rows, options.rounds))
+        for candidates in options.candidates:
+            compare_requests(contenders, candidates)
+            report("candidates", candidates, race(contenders, "request_seconds", candidates, options.rounds))
 
 
 def graph(bundle):
@@ -101,14 +111,26 @@ class Onnx:
     def run(self, slots):
         return self.session.run(None, {"ids": slots})[0][:, 0]
 
+    def request(self, candidates, number):
+        """Slots of a request: every second field is that of its first row."""
+        slots = self.slots[number * candidates : (number + 1) * candidates].copy()
+        slots[:, ::2] = slots[0, ::2]
+        return slots
+
+    def answer(self, candidates, number):
+        return self.run(self.request(candidates, number))
+
+    def request_seconds(self, candidates, calls):
+        requests = min(len(self.slots), MOST_ROWS) // candidates
+        prepared = [self.request(candidates, number % requests) for number in range(calls)]
+        return [timed(lambda slots=slots: self.run(slots)) for slots in prepared]
+
     def seconds(self, rows, calls):
         seconds = []
         for _ in range(calls):
             self.at = 0 if self.at + rows > len(self.slots) else self.at
             slots = self.slots[self.at : self.at + rows]
-            started = time.perf_counter()
-            self.run(slots)
-            seconds.append(time.perf_counter() - started)
+            seconds.append(timed(lambda slots=slots: self.run(slots)))
             self.at += rows
         return seconds
 
@@ -116,9 +138,10 @@ class Onnx:
 class Pctr:
     """benches/scoring.rs, a process that waits while others run."""
 
-    def __init__(self, scorer, bundle, slots, precision):
+    def __init__(self, options, slots, precision):
         self.precision = precision
-        self.process = subprocess.Popen([scorer, str(bundle), slots], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [options.scorer, str(options.bundle), str(options.log), slots]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *words):
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
@@ -133,6 +156,12 @@ class Pctr:
     def seconds(self, rows, calls):
         return [float(second) for second in self.ask("time", self.precision, rows, calls)]
 
+    def request_seconds(self, candidates, calls):
+        return [float(second) for second in self.ask("requests", self.precision, candidates, calls)]
+
+    def answer(self, candidates, number):
+        return np.array([float(logit) for logit in self.ask("answer", self.precision, candidates, number)])
+
 
 def compare(contenders, folder):
     logits = {name: contender.logits(folder) for name, contender in contenders.items()}
@@ -143,23 +172,38 @@ def compare(contenders, folder):
     assert np.abs(logits["pctr f32"] - theirs).max() < 1e-4, "these are not the same model"
 
 
-def race(contenders, rows, rounds):
+def compare_requests(contenders, candidates):
+    for number in range(3):
+        theirs = contenders["onnxruntime f32"].answer(candidates, number)
+        for name, limit in (("pctr f32", 1e-4), ("pctr int8", 0.1)):
+            apart = np.abs(contenders[name].answer(candidates, number) - theirs).max()
+            assert apart < limit, f"{name}: a request of {candidates} candidates is {apart} off"
+
+
+def timed(work):
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def race(contenders, measure, rows, rounds):
     """Seconds of every call of each turn, turns taken alternately; the first round warms up."""
     turns = {name: [] for name in contenders}
     for _ in range(rounds + 1):
         for name, contender in contenders.items():
-            turns[name].append(contender.seconds(rows, CALLS.get(rows, 1)))
+            turns[name].append(getattr(contender, measure)(rows, CALLS.get(rows, 1)))
     return {name: seconds[1:] for name, seconds in turns.items()}
 
 
-def report(rows, turns):
+def report(what, rows, turns):
     """The median over rounds of the medians of turns, and the best call, which other load on the machine disturbs least."""
     medians = {name: np.median(np.array(seconds), axis=1) for name, seconds in turns.items()}
     best = {name: float(np.min(seconds)) for name, seconds in turns.items()}
     for name in turns:
         line = {
-            "rows": rows,
+            what: rows,
             "contender": name,
+            "p50 microseconds": round(1e6 * float(np.median(medians[name])), 1),
             "rows per second": round(rows / float(np.median(medians[name]))),
             "times onnxruntime": round(float(np.median(medians["onnxruntime f32"] / medians[name])), 2),
             "best call, rows per second": round(rows / best[name]),

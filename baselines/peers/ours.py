@@ -70,12 +70,12 @@ def scorer(given):
     return Path(found[0])
 
 
-def logits(scorer_program, bundle, slots, precision, folder):
-    """What that program makes of ready slots in `precision`: one logit a row."""
+def logits(scorer_program, bundle, log, slots, precision, folder):
+    """What that program makes of ready slots of the log's rows in `precision`: one logit a row."""
     raw, answer = folder / "slots.u32", folder / "logits.f32"
     raw.write_bytes(numbers_of(Path(f"{slots}.npy").read_bytes()))
     ask = f"logits {precision} {answer}\n"
-    subprocess.run([scorer_program, bundle, raw], input=ask, text=True, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([scorer_program, bundle, log, raw], input=ask, text=True, check=True, stdout=subprocess.DEVNULL)
     values = array.array("f")
     values.frombytes(answer.read_bytes())
     return values

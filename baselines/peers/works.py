@@ -195,26 +195,30 @@ def quality(bench, side, contender, extra, settings):
 
 
 def score(bench):
-    """The finished deep model on ready slots, one thread, 4,096 rows a call; both sides hold the same weights."""
+    """The finished deep model, one thread, the same weights on both sides: 4,096 ready rows a call, and requests of 100 candidates."""
     settings = [*ours.DEEP, f"batch_rows={bench.options.batch_rows}", "precision=f32", "scoring_precision=f32"]
     python = bench.environment.python("numpy", "pyarrow", "onnx", "onnxruntime", "safetensors")
     rows, train = bench.options.rows, bench.workload.prepared("train")
     trained, bundle = bench.our_training("pctr DCN to be scored", "dcn", train, bench.cores, settings, rows)
     in_turn([trained], 1)
     slots, scorer = bench.workload.slots("test", python), ours.scorer(bench.options.scorer)
-    race = [python, HERE / "onnx_scoring.py", bundle, f"{slots}.npy", "--scorer", scorer]
-    race += ["--rows", str(SCORED_AT_ONCE), "--rounds", str(bench.options.rounds)]
+    log = bench.workload.rows("test")
+    race = [python, HERE / "onnx_scoring.py", bundle, f"{slots}.npy", log, "--scorer", scorer]
+    race += ["--rows", str(SCORED_AT_ONCE), "--candidates", str(CANDIDATES), "--rounds", str(bench.options.rounds)]
     _, _, printed = run(race, 1)
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     contenders = []
     for line in (line for line in lines if "contender" in line):
         name, ours_ = line["contender"], line["contender"].startswith("pctr")
         version = bench.pctr.version if ours_ else pinned("onnxruntime")
-        contender = Contender(f"{name}, scoring", ours_, 1, SCORED_AT_ONCE, race, version)
-        contender.process_seconds = [SCORED_AT_ONCE / line["rows per second"]]
-        if ours_:
+        at_once, what = (CANDIDATES, f"{CANDIDATES} candidates") if "candidates" in line else (SCORED_AT_ONCE, "scoring")
+        contender = Contender(f"{name}, {what}", ours_, 1, at_once, race, version)
+        contender.process_seconds = [at_once / line["rows per second"]]
+        if "candidates" in line:
+            contender.note = "half of the fields are the context's; p50; pctr from cells, ONNX Runtime from ready slots"
+        elif ours_:
             predictions = bench.folder / "predictions.csv"
-            logits = ours.logits(scorer, bundle, slots, name.split()[1], bench.folder)
+            logits = ours.logits(scorer, bundle, log, slots, name.split()[1], bench.folder)
             ours.with_labels(logits, bench.workload.rows("test"), predictions)
             bench.judge_predictions(contender, predictions)
         else:
@@ -225,6 +229,7 @@ def score(bench):
 
 PRECISIONS = ("f32", "bf16")
 SCORED_AT_ONCE = 4096
+CANDIDATES = 100
 
 
 def has_bf16():

@@ -97,9 +97,6 @@ fn quantize(rows: Matrix<'_>, bytes: &mut [u8], stride: usize, ranges: &mut [Ran
     }
 }
 
-/// The byte of 0 where ranges are known in advance.
-pub(super) const KNOWN_ZERO: i32 = 128;
-
 per_isa! {
     /// One row of [`QuantizedRows::fill_known`].
     fn known_runs(values: &[f32], runs: &[u32], inverse: &[f32], bytes: &mut [u8]) = known_runs_body
@@ -107,14 +104,27 @@ per_isa! {
 
 #[inline(always)]
 fn known_runs_body(values: &[f32], runs: &[u32], inverse: &[f32], bytes: &mut [u8]) {
+    /// Values of a register of AVX-512.
+    const LANES: usize = 16;
+    let byte = |value: f32, inverse: f32| value.mul_add(inverse, ROUND + KNOWN_ZERO as f32).to_bits() as u8;
     let length = inverse.len();
+    let (inverse, inverse_rest) = inverse.as_chunks::<LANES>();
     for (&run, bytes) in runs.iter().zip(bytes.chunks_exact_mut(length.next_multiple_of(GROUP))) {
-        let values = &values[run as usize * length..][..length];
-        for ((byte, &value), &inverse) in bytes.iter_mut().zip(values).zip(inverse) {
-            *byte = value.mul_add(inverse, ROUND + KNOWN_ZERO as f32).to_bits() as u8;
+        let (values, values_rest) = values[run as usize * length..][..length].as_chunks::<LANES>();
+        let (bytes, bytes_rest) = bytes.as_chunks_mut::<LANES>();
+        for ((bytes, values), inverse) in bytes.iter_mut().zip(values).zip(inverse) {
+            for lane in 0..LANES {
+                bytes[lane] = byte(values[lane], inverse[lane]);
+            }
+        }
+        for ((place, &value), &inverse) in bytes_rest.iter_mut().zip(values_rest).zip(inverse_rest) {
+            *place = byte(value, inverse);
         }
     }
 }
+
+/// The byte of 0 where ranges are known in advance.
+pub(super) const KNOWN_ZERO: i32 = 128;
 
 /// Added to a number from 0 to 255, it leaves the nearest integer (ties to even) in the lowest byte.
 const ROUND: f32 = 12_582_912.0;

@@ -13,6 +13,7 @@ mod plateau;
 mod scoring;
 mod tiers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -143,7 +144,7 @@ pub fn train(
         calibration: Choice { method: Method::Identity, rows: 0, losses: Vec::new() },
         score_quantiles: Vec::new(),
         scoring: None,
-        tiers: IndexMap::new(),
+        tiers: BTreeMap::new(),
     };
     let draft = |model| Bundle::draft(parts(model), provenance.clone(), profile.clone());
     let mut run = Run { task, indexer: &indexer, threads, interrupt, on_progress, draft: &draft };
@@ -303,7 +304,7 @@ fn finish(
         calibration: choice,
         score_quantiles: (0..=20).filter_map(quantile).collect(),
         scoring,
-        tiers: IndexMap::from([(Tier::BaseRate, base_rate_profile)]),
+        tiers: BTreeMap::from([(Tier::BaseRate, base_rate_profile)]),
         ..profile
     };
     let Bundle { schema, encoder, indexer, model, .. } = bundle;

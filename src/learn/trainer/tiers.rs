@@ -55,7 +55,7 @@ impl Trained {
             metrics: cheap.manifest.metrics,
         };
         let mut profile = manifest.profile;
-        profile.tiers.insert_before(0, Tier::Cheap, record);
+        profile.tiers.insert(Tier::Cheap, record);
         tiers.cheap = Some(Arc::new(CheapTier { indexer: cheap.indexer, model: linear, calibrator: cheap.calibrator }));
         let parts = Parts { schema, encoder, indexer, model, calibrator, tiers };
         Ok(Trained { bundle: Bundle::new(parts, manifest.provenance, profile, manifest.metrics), record: self.record })

@@ -1,5 +1,7 @@
 //! What a bundle is and where it comes from, as `manifest.json` says it.
 
+use std::collections::BTreeMap;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +94,6 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scoring: Option<Scoring>,
     /// The tiers below the model; empty in bundles of format 1, which have a base rate only.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub tiers: IndexMap<Tier, TierProfile>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<Tier, TierProfile>,
 }

@@ -186,13 +186,14 @@ impl Bundle {
             base_rate_logit: self.tiers.base_rate.model.logit,
             base_rate_calibrator: self.tiers.base_rate.calibrator.clone(),
         };
+        // In the order of their names, which a manifest that was read has too: the model's name follows from it.
         let mut files = vec![
             (ENCODER_FILE, codec::encode(&metadata)),
-            (WEIGHTS_FILE, tensors_file(vocabularies, weights)),
             (TIERS_FILE, codec::encode(&tiers)),
+            (WEIGHTS_FILE, tensors_file(vocabularies, weights)),
         ];
         if let Some(cheap) = &self.tiers.cheap {
-            files.push((CHEAP_FILE, tensors_file(cheap.indexer.parts().1, linear_tensors(&cheap.model))));
+            files.insert(0, (CHEAP_FILE, tensors_file(cheap.indexer.parts().1, linear_tensors(&cheap.model))));
         }
         files
     }

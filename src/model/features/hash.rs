@@ -237,7 +237,7 @@ mod tests {
     }
 
     const GOLDEN: [u32; 4] = [3_145_417_032, 2_796_005_301, 2_607_686_397, 2_549_296_257];
-    const GOLDEN_ROW: u64 = 0;
+    const GOLDEN_ROW: u64 = 14_511_165_251_533_026_515;
     const GOLDEN_CROSS: u32 = 4_293_869_985;
 
     #[test]

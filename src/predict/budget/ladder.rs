@@ -18,6 +18,9 @@ const FULL_STEP: usize = 16;
 /// Fewest for a step of the cheap tier.
 const CHEAP_STEP: usize = 64;
 
+/// A pause of the thread says nothing of the next step.
+const MOST_SLOWNESS: f64 = 4.0;
+
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -42,17 +45,31 @@ pub struct Ladder<'a> {
     best: usize,
     /// Whether there is too little time for the full tier on all.
     short: bool,
+    /// What was left before the last step, and what the step was thought to take.
+    before: Option<(Duration, Duration)>,
+    /// How many times what it was thought to take the last step took, at least 1: this request's share of a busy machine.
+    slowness: f64,
 }
 
 impl<'a> Ladder<'a> {
     /// At its start, for a request with so many candidates.
     pub fn new(costs: &'a Costs, has_cheap: bool, candidates: usize) -> Self {
-        Ladder { costs, has_cheap, candidates, full: 0, cheap: 0, best: 0, short: false }
+        Ladder { costs, has_cheap, candidates, full: 0, cheap: 0, best: 0, short: false, before: None, slowness: 1.0 }
     }
 
     /// The next step with this time left (`None`: as long as it takes); it counts as done.
     pub fn next(&mut self, left: Option<Duration>) -> Step {
+        if let (Some((before, thought)), Some(left)) = (self.before, left) {
+            let took = before.saturating_sub(left).as_secs_f64();
+            self.slowness = (took / thought.as_secs_f64().max(1e-9)).clamp(1.0, MOST_SLOWNESS);
+        }
         let step = self.choose(left);
+        self.before = left.zip(match step {
+            Step::Full(count) | Step::Best(count) => Some(self.costs.estimate(Tier::Full, count)),
+            Step::Cheap(count) => Some(self.costs.estimate(Tier::Cheap, count)),
+            Step::Done => None,
+        });
+        self.before = self.before.filter(|(_, thought)| !thought.is_zero());
         match step {
             Step::Full(count) => self.full += count,
             Step::Cheap(count) => self.cheap += count,
@@ -68,16 +85,14 @@ impl<'a> Ladder<'a> {
             return if rest > 0 { Step::Full(rest) } else { Step::Done };
         };
         if !self.short && rest > 0 {
-            if let Some(count) = self.fits(Tier::Full, rest, left, FULL_STEP).filter(|count| *count == rest) {
-                // With time to spare in one step, otherwise with a look at the clock between.
-                let spare = self.costs.estimate(Tier::Full, rest) * 2 <= left && self.is_known(Tier::Full);
-                return Step::Full(if spare { count } else { count.min(FULL_STEP) });
+            if self.fits(Tier::Full, rest, left, FULL_STEP) == Some(rest) {
+                return Step::Full(self.watched(rest, left));
             }
             self.short = true;
         }
         if !self.has_cheap {
             return match self.fits(Tier::Full, rest, left, FULL_STEP) {
-                Some(count) => Step::Full(count),
+                Some(count) => Step::Full(self.watched(count, left)),
                 None => self.done(rest),
             };
         }
@@ -89,7 +104,7 @@ impl<'a> Ladder<'a> {
         }
         let rest = self.cheap - self.best;
         match self.fits(Tier::Full, rest, left, FULL_STEP) {
-            Some(count) => Step::Best(count),
+            Some(count) => Step::Best(self.watched(count, left)),
             None => self.done(rest),
         }
     }
@@ -98,7 +113,7 @@ impl<'a> Ladder<'a> {
     fn fits(&self, tier: Tier, rest: usize, left: Duration, least: usize) -> Option<usize> {
         let mut count = rest;
         while count > 0 && !left.is_zero() {
-            if self.costs.estimate(tier, count) <= left {
+            if self.will_take(tier, count) <= left {
                 return Some(count);
             }
             if count <= least {
@@ -120,8 +135,14 @@ impl<'a> Ladder<'a> {
         Step::Done
     }
 
-    fn is_known(&self, tier: Tier) -> bool {
-        !self.costs.estimate(tier, 1).is_zero()
+    /// So many candidates by the model in one step where there is time to spare, otherwise with looks at the clock between.
+    fn watched(&self, count: usize, left: Duration) -> usize {
+        let takes = self.will_take(Tier::Full, count);
+        if takes * 2 <= left && !takes.is_zero() { count } else { count.min(FULL_STEP) }
+    }
+
+    fn will_take(&self, tier: Tier, count: usize) -> Duration {
+        self.costs.estimate(tier, count).mul_f64(self.slowness)
     }
 }
 
@@ -190,7 +211,7 @@ mod tests {
             .iter()
             .map(|step| match step {
                 Step::Full(count) | Step::Best(count) => 25 * *count as u32,
-                Step::Cheap(count) => *count as u32,
+                Step::Cheap(count) => *count as u32 / 2,
                 Step::Done => 0,
             })
             .sum();

@@ -1,0 +1,115 @@
+//! Once warm, the scorer allocates nothing, whatever the model and the rungs of the ladder that a request uses.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(unsafe_code, reason = "an allocator that counts is one")]
+
+mod bundles;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell as Counter;
+use std::time::{Duration, Instant};
+
+use pctr::model::bundle::Tier;
+use pctr::model::row::Cell;
+use pctr::predict::LiveModel;
+use pctr::predict::budget::Budget;
+use pctr::predict::scorer::{Scratch, score, warm};
+
+/// The system's allocator, counting what this thread asks of it.
+struct Counting;
+
+thread_local! {
+    static COUNT: Counter<u64> = const { Counter::new(0) };
+}
+
+fn count() {
+    // A thread that ends has no counter any more, and nobody asks for it.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of `work` on this thread.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = COUNT.get();
+    work();
+    COUNT.get() - before
+}
+
+/// Scores `rows` as one request whose candidates name the columns from `cut` on; returns how many had each tier.
+fn request(
+    model: &LiveModel,
+    rows: &[Vec<String>],
+    cut: usize,
+    budget: &Budget<'_>,
+    scratch: &mut Scratch,
+) -> [usize; 3] {
+    let cells = |row: &'_ Vec<String>, column: usize| -> (usize, Cell<'_>) { (column, bundles::cell(&row[column])) };
+    let context = (0..cut).map(|column| cells(&rows[0], column));
+    let candidates = rows.iter().map(|row| (cut..row.len()).map(move |column| (column, bundles::cell(&row[column]))));
+    let scored = score(model, context, candidates, budget, scratch).unwrap();
+    Tier::ALL.map(|tier| scored.iter().filter(|scored| scored.tier == tier).count())
+}
+
+#[test]
+fn a_warm_scorer_allocates_nothing() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 64]))), 1, "the counter counts");
+    let rows: Vec<Vec<String>> = (0..300).map(bundles::row).collect();
+    let started = Instant::now();
+    for (kind, seed) in bundles::MODELS {
+        let model = LiveModel::new(bundles::bundle(kind, seed)).unwrap();
+        // Time stands still at `started`; what a tier is thought to take decides which rungs are used.
+        let clock = || started;
+        warm(&model, &clock);
+        let budgets = [
+            Budget::unlimited(),
+            Budget::until(started + Duration::from_millis(40), &clock),
+            Budget::until(started + Duration::from_micros(400), &clock),
+            Budget::until(started, &clock),
+        ];
+        let mut scratch = Scratch::default();
+        let mut seen = [0; 3];
+        let mut round = |scratch: &mut Scratch| {
+            for count in [1, 2, 17, 100, 300] {
+                for cut in [0, 5, 9] {
+                    for budget in &budgets {
+                        // 1 ms a candidate for the model, 10 µs for its companion.
+                        for count in [1, 2, 4, 8, 16, 32, 64, 128] {
+                            let costs = model.scorer.costs();
+                            costs.record(Tier::Full, count, Duration::from_millis(count as u64));
+                            costs.record(Tier::Cheap, count, Duration::from_micros(10 * count as u64));
+                        }
+                        let tiers = request(&model, &rows[..count], cut, budget, scratch);
+                        seen.iter_mut().zip(tiers).for_each(|(seen, tier)| *seen += tier);
+                    }
+                }
+            }
+        };
+        round(&mut scratch);
+        let counted = allocations(|| (0..3).for_each(|_| round(&mut scratch)));
+        assert_eq!(counted, 0, "allocations of a warm scorer, {kind} {seed}");
+        let has_cheap = model.bundle.has(Tier::Cheap);
+        assert!(seen[0] > 0 && seen[2] > 0 && (seen[1] > 0) == has_cheap, "{kind}: tiers used {seen:?}");
+    }
+}
