@@ -6,11 +6,10 @@
 mod bundles;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell as Counter;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use pctr::model::bundle::Tier;
-use pctr::model::row::Cell;
 use pctr::predict::LiveModel;
 use pctr::predict::budget::Budget;
 use pctr::predict::scorer::{Scratch, score, warm};
@@ -19,7 +18,7 @@ use pctr::predict::scorer::{Scratch, score, warm};
 struct Counting;
 
 thread_local! {
-    static COUNT: Counter<u64> = const { Counter::new(0) };
+    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count() {
@@ -65,8 +64,7 @@ fn request(
     budget: &Budget<'_>,
     scratch: &mut Scratch,
 ) -> [usize; 3] {
-    let cells = |row: &'_ Vec<String>, column: usize| -> (usize, Cell<'_>) { (column, bundles::cell(&row[column])) };
-    let context = (0..cut).map(|column| cells(&rows[0], column));
+    let context = (0..cut).map(|column| (column, bundles::cell(&rows[0][column])));
     let candidates = rows.iter().map(|row| (cut..row.len()).map(move |column| (column, bundles::cell(&row[column]))));
     let scored = score(model, context, candidates, budget, scratch).unwrap();
     Tier::ALL.map(|tier| scored.iter().filter(|scored| scored.tier == tier).count())

@@ -240,6 +240,7 @@ pub(super) fn part_with(
         for panel in 0..panels {
             let rows = piece(rows, panels, panel);
             let tile = Tile { lines: part.lines, a: a.bytes_from(rows.start), a_stride: a.stride(), b: of_b, start };
+            finish::prefetch(&mut c, rows.clone(), columns.clone(), &finish);
             tile.run(body, rows.len(), units.len(), &mut sums);
             finish::tile(c.reborrow(), &sums, units.len() * UNIT, rows, columns.clone(), a.ranges(), b, &finish);
         }
