@@ -14,6 +14,7 @@ pub mod http;
 pub mod json;
 pub mod live;
 pub mod log;
+pub mod openrtb;
 pub mod scorer;
 
 pub use budget::Budget;

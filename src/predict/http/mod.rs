@@ -10,6 +10,7 @@
 
 mod admin;
 mod admission;
+mod bidding;
 mod connections;
 mod health;
 mod intake;
@@ -36,12 +37,12 @@ pub use health::OPENAPI;
 pub use refusal::RefusalKind;
 pub use server::{ServerHandle, serve, spawn};
 pub use settings::{
-    AdminSettings, Budgets, Limits, LogFormat, Logs, NoBidAnswer, OpenRtbSettings, Requests, ServeOptions, Source,
-    TlsSettings, Unknown,
+    AdminSettings, Budgets, Limits, LogFormat, Logs, Requests, ServeOptions, Source, TlsSettings, Unknown,
 };
 
 use super::Live;
 use super::log::RequestLog;
+use super::openrtb::Bidder;
 use crate::registry::Registry;
 use admin::Token;
 use admission::Admission;
@@ -60,9 +61,10 @@ pub enum Audience {
 }
 
 /// Every path of the service: method, path, audience.
-pub const ROUTES: [(&str, &str, Audience); 12] = [
+pub const ROUTES: [(&str, &str, Audience); 13] = [
     ("POST", "/v1/score", Audience::Clients),
     ("POST", "/v1/score/batch", Audience::Clients),
+    ("POST", "/v1/openrtb", Audience::Clients),
     ("GET", "/v1/models", Audience::Admins),
     ("POST", "/v1/models/promote", Audience::Admins),
     ("POST", "/v1/models/rollback", Audience::Admins),
@@ -86,6 +88,8 @@ pub struct Shared {
     bodies: AtomicUsize,
     answers_logged: Sampler,
     refusals_logged: Sampler,
+    /// What answers bid requests.
+    bidder: Option<Bidder>,
     /// The registry and the stage that are followed.
     registry: Option<(Registry, String)>,
     token: Option<Token>,
@@ -97,12 +101,19 @@ impl Shared {
     /// Serves `live` within `limits`, for whoever brings a socket of its own.
     pub fn new(live: Arc<Live>, limits: Limits) -> Arc<Shared> {
         let options = ServeOptions { limits, threads: 1, ..ServeOptions::default() };
-        Arc::new(Shared::with(live, options, None, None, None))
+        Arc::new(Shared::with(live, options, None, None, None, None))
+    }
+
+    /// The same with a bidder.
+    pub fn bidding(live: Arc<Live>, limits: Limits, bidder: Bidder) -> Arc<Shared> {
+        let options = ServeOptions { limits, threads: 1, ..ServeOptions::default() };
+        Arc::new(Shared::with(live, options, Some(bidder), None, None, None))
     }
 
     fn with(
         live: Arc<Live>,
         options: ServeOptions,
+        bidder: Option<Bidder>,
         registry: Option<(Registry, String)>,
         token: Option<Token>,
         log: Option<RequestLog>,
@@ -118,6 +129,7 @@ impl Shared {
             answers_logged: Sampler::new(options.logs.sample_answers),
             refusals_logged: Sampler::new(options.logs.sample_refusals),
             options,
+            bidder,
             registry,
             token,
             log,
@@ -131,6 +143,7 @@ pub fn app(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route("/v1/score", post(scoring::answer_score))
         .route("/v1/score/batch", post(scoring::answer_batch))
+        .route("/v1/openrtb", post(bidding::answer_openrtb))
         .merge(health::routes())
         .merge(page::routes());
     if shared.options.admin.shared_listener {

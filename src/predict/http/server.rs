@@ -19,6 +19,7 @@ use super::{ServeOptions, Shared, Source, admin, app, connections};
 use crate::error::{Error, Result};
 use crate::predict::live::{Event, Follower, Keeper, KeeperOptions, Live, LiveModel};
 use crate::predict::log::RequestLog;
+use crate::predict::openrtb::Bidder;
 use crate::registry::Registry;
 
 /// File of a registry in which the services that follow it say what they served.
@@ -57,6 +58,7 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
         }
     };
     let name = model.name().to_owned();
+    let bidder = Bidder::open(&options.openrtb, &model)?;
     let threads = match options.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -65,7 +67,7 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     let wants_admin = token.is_some() && !options.admin.shared_listener;
     let live = Arc::new(Live::new(model));
     let log = RequestLog::start(&options.request_log)?;
-    let shared = Arc::new(Shared::with(live.clone(), options.clone(), registry, token, log));
+    let shared = Arc::new(Shared::with(live.clone(), options.clone(), bidder, registry, token, log));
 
     let place = PathBuf::from(options.listen.to_string());
     // One thread more than requests are scored at a time: it sees what arrives meanwhile.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::RefusalKind;
 use crate::model::bundle::Manifest;
 use crate::predict::log::LogCounts;
+use crate::predict::openrtb::NoBid;
 use crate::predict::scorer::{Scored, Tier};
 pub(super) use seconds::Second;
 use seconds::Seconds;
@@ -29,6 +30,8 @@ pub(super) struct Meters {
     handle: PrometheusHandle,
     connections: Gauge,
     errors: Vec<(RefusalKind, Counter, AtomicU64)>,
+    bids: Counter,
+    no_bids: Vec<(NoBid, Counter)>,
     swaps: Counter,
     refused_models: Counter,
     seconds: Mutex<Seconds>,
@@ -78,11 +81,18 @@ impl Meters {
             (kind, recorder.register_counter(&key, &METADATA), AtomicU64::new(0))
         };
         let errors = RefusalKind::ALL.map(error).into();
+        let bids = counter("pctr_bid_responses_total", "Bid requests answered with bids.");
+        recorder.describe_counter("pctr_no_bids_total".into(), None, "Bid requests without a bid, by reason.".into());
+        let no_bid = |reason: NoBid| {
+            let key = Key::from_parts("pctr_no_bids_total", vec![Label::new("reason", reason.name())]);
+            (reason, recorder.register_counter(&key, &METADATA))
+        };
+        let no_bids = NoBid::ALL.map(no_bid).into();
         recorder.describe_gauge("pctr_model_info".into(), None, "1 for the model in use, 0 for earlier ones.".into());
         let handle = recorder.handle();
         let shards = Shards::new();
         let (seconds, at_swap) = (Mutex::new(Seconds::new()), Mutex::new(shards.read()));
-        Meters { shards, recorder, handle, connections, errors, swaps, refused_models, seconds, at_swap }
+        Meters { shards, recorder, handle, connections, errors, bids, no_bids, swaps, refused_models, seconds, at_swap }
     }
 
     pub(super) fn answered(&self, scored: &[Scored], took: Duration, late: bool) {
@@ -91,6 +101,16 @@ impl Meters {
 
     pub(super) fn waited(&self, waited: Duration) {
         self.shards.waited(waited);
+    }
+
+    pub(super) fn bid(&self) {
+        self.bids.increment(1);
+    }
+
+    pub(super) fn no_bid(&self, reason: NoBid) {
+        if let Some((_, counter)) = self.no_bids.iter().find(|(known, _)| *known == reason) {
+            counter.increment(1);
+        }
     }
 
     /// Open connections now.
