@@ -85,7 +85,7 @@ fn text(request: &Value) -> String {
 }
 
 async fn answered(service: &axum::Router, body: String) -> Vec<f64> {
-    let request = Request::post("/v1/score").body(Body::from(body.clone())).unwrap();
+    let request = Request::post("/v1/score").header("x-budget-us", "60000000").body(Body::from(body.clone())).unwrap();
     let response = service.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
