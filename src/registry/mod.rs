@@ -7,6 +7,7 @@
 //! REG/models/<model>/          published bundles, copied whole, never changed
 //! REG/stages/<stage>.json      which model the stage serves, and which it served before
 //! REG/ledger.jsonl             what was published, promoted and rolled back, and when; only ever appended to
+//! REG/served.jsonl             what services that follow it served, and when; written by them
 //! REG/lock                     held by the one process that changes something
 //! ```
 //!

@@ -43,6 +43,11 @@ impl Stage {
         Ok(Stage { models, record: Record::default(), time, rows })
     }
 
+    /// Requests with all the time there is: each is scored by the full model.
+    fn unhurried(&self, candidates: usize) -> Vec<Vec<u8>> {
+        self.requests(candidates, "x-budget-us: 60000000\r\n")
+    }
+
     fn requests(&self, candidates: usize, headers: &str) -> Vec<Vec<u8>> {
         bodies(&self.rows, candidates, BODIES).iter().map(|body| http(body, headers)).collect()
     }
@@ -56,7 +61,7 @@ impl Stage {
         for kind in [Kind::Linear, Kind::Network] {
             let service = Service::bundle(&self.models.bundle(kind, 1)?)?;
             for candidates in [1, 10, 100, 300] {
-                let requests = self.requests(candidates, "");
+                let requests = self.unhurried(candidates);
                 let capacity = self.run(&service, &requests, 8, None)?;
                 all_answered(&capacity)?;
                 self.record.add(Figure::of("steady", kind.name(), candidates, "closed loop of 8 connections", &capacity, 200));
@@ -79,7 +84,7 @@ impl Stage {
         for kind in [Kind::Linear, Kind::Network] {
             let bundle = self.models.bundle(kind, 1)?;
             let service = Service::bundle(&bundle)?;
-            let requests = self.requests(100, "");
+            let requests = self.unhurried(100);
             let model = LiveModel::open(&bundle)?;
             let mut own = crate::driver::histogram();
             let mut through = Vec::new();
@@ -138,7 +143,7 @@ impl Stage {
     pub fn throughput(&mut self) -> Done {
         let service = Service::bundle(&self.models.bundle(Kind::Linear, 1)?)?;
         let constant = Service::constant()?;
-        let requests = self.requests(1, "");
+        let requests = self.unhurried(1);
         let mut rates = [Vec::new(), Vec::new()];
         for _ in 0..5 {
             for (service, rates) in [&service, &constant].into_iter().zip(&mut rates) {
@@ -157,7 +162,7 @@ impl Stage {
     /// Ten times the steady rate for a tenth of the time, again and again.
     pub fn burst(&mut self) -> Done {
         let service = Service::bundle(&self.models.bundle(Kind::Linear, 1)?)?;
-        let requests = self.requests(10, "");
+        let requests = self.unhurried(10);
         let capacity = self.run(&service, &requests, 8, None)?.rate(200);
         let mut outcomes = [Vec::new(), Vec::new()];
         for _ in 0..10 {
@@ -166,7 +171,7 @@ impl Stage {
                 outcomes[at].push(run(&service, &requests, 256, Some(share * capacity), time)?);
             }
         }
-        for (outcomes, what) in outcomes.into_iter().zip(["calm, 8 % of capacity", "burst, 80 % of capacity"]) {
+        for (outcomes, what) in outcomes.into_iter().zip(["calm: 8 % of capacity", "burst: 80 % of capacity"]) {
             let outcome = merge(outcomes)?;
             all_answered(&outcome)?;
             self.record.add(Figure::of("burst", "lr", 10, what, &outcome, 200));
@@ -178,10 +183,9 @@ impl Stage {
     pub fn overload(&mut self) -> Done {
         const BUDGET_US: u32 = 10_000;
         for (kind, candidates) in [(Kind::Linear, 100), (Kind::Network, 10)] {
-            let service = Service::bundle(&self.models.bundle(kind, 1)?)?;
-            let unlimited = self.requests(candidates, "x-budget-us: 60000000\r\n");
+            let service = Service::shedding(&self.models.bundle(kind, 1)?)?;
             let time = self.time.min(Duration::from_secs(3));
-            let capacity = run(&service, &unlimited, 8, None, time)?.rate(200);
+            let capacity = run(&service, &self.unhurried(candidates), 2, None, time)?.rate(200);
             let requests = self.requests(candidates, &format!("x-budget-us: {BUDGET_US}\r\n"));
             let outcome = self.run(&service, &requests, 1024, Some(2.0 * capacity))?;
             let name = kind.name();
@@ -204,7 +208,7 @@ impl Stage {
     /// A steady load beside 500 clients that send a byte now and then.
     pub fn slow(&mut self) -> Done {
         let service = Service::bundle(&self.models.bundle(Kind::Linear, 1)?)?;
-        let requests = self.requests(10, "");
+        let requests = self.unhurried(10);
         let rate = 0.3 * self.run(&service, &requests, 8, None)?.rate(200);
         let alone = self.run(&service, &requests, CONNECTIONS, Some(rate))?;
         all_answered(&alone)?;
@@ -230,7 +234,7 @@ impl Stage {
             let (registry, names) = self.models.registry(kind)?;
             promote(&registry, &names[0])?;
             let service = Service::registry(registry.folder())?;
-            let requests = self.requests(10, "");
+            let requests = self.unhurried(10);
             let rate = 0.3 * run(&service, &requests, 8, None, self.time / 10)?.rate(200);
             let (mut calm, mut swapping, mut count) = (Vec::new(), Vec::new(), 0);
             for round in 0..10 {
@@ -263,7 +267,7 @@ impl Stage {
     /// Requests while models take over, every answer compared with what the model it names answers alone.
     pub fn exact(&mut self, most: u64) -> Done {
         let (registry, names) = self.models.registry(Kind::Linear)?;
-        let requests = self.requests(2, "");
+        let requests = self.unhurried(2);
         // What each model answers alone.
         let mut known: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (name, seed) in names.iter().zip([1, 2]) {
@@ -320,7 +324,7 @@ impl Stage {
         let service = Service::bundle(&self.models.bundle(Kind::Linear, 1)?)?;
         let peer = daemon.start()?;
         for candidates in [1, 100] {
-            let ours = self.requests(candidates, "");
+            let ours = self.unhurried(candidates);
             let theirs = lines(&self.rows, candidates, BODIES);
             let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
             for _ in 0..5 {
@@ -329,8 +333,8 @@ impl Stage {
                 of_theirs.push(drive(&load, |at| &theirs[at as usize % BODIES], |_| ())?);
             }
             let (ours, theirs) = (merge(of_ours)?, merge(of_theirs)?);
-            self.record.add(Figure::of("fwumious", "lr", candidates, "pctr through HTTP, one connection", &ours, 200));
-            self.record.add(Figure::of("fwumious", "lr", candidates, "Fwumious over TCP, one connection", &theirs, 0));
+            self.record.add(Figure::of("fwumious", "lr", candidates, "pctr through HTTP on one connection", &ours, 200));
+            self.record.add(Figure::of("fwumious", "lr", candidates, "Fwumious over TCP on one connection", &theirs, 0));
             let ratio = theirs.micros(0, 0.5) / ours.micros(200, 0.5);
             self.record.add(Figure::value("fwumious", "lr", candidates, "Fwumious' p50 over ours", ratio));
         }

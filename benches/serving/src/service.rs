@@ -65,14 +65,19 @@ impl Service {
         Ok(service)
     }
 
-    /// `pctr serve` of a bundle, one thread.
+    /// `pctr serve` of a bundle, one thread, that turns nobody away.
     pub fn bundle(bundle: &Path) -> Result<Service, Box<dyn Error>> {
+        Service::pctr(|command| patient(command).arg("--bundle").arg(bundle))
+    }
+
+    /// The same as it is by default: it sheds what it cannot answer in time.
+    pub fn shedding(bundle: &Path) -> Result<Service, Box<dyn Error>> {
         Service::pctr(|command| command.arg("--bundle").arg(bundle))
     }
 
     /// `pctr serve` of a registry, one thread, looking for changes fifty times a second.
     pub fn registry(registry: &Path) -> Result<Service, Box<dyn Error>> {
-        Service::pctr(|command| command.arg("--registry").arg(registry).env("PCTR_SERVE_POLL_MS", "20"))
+        Service::pctr(|command| patient(command).arg("--registry").arg(registry).env("PCTR_SERVE_POLL_MS", "20"))
     }
 
     /// An HTTP service of the same stack that answers every request with the same bytes.
@@ -87,6 +92,10 @@ impl Service {
         command.args(["--quiet", "serve", "--threads", "1", "--listen", &address.to_string()]);
         Service::start(of(&mut command), address)
     }
+}
+
+fn patient(command: &mut Command) -> &mut Command {
+    command.env("PCTR_SERVE_BUDGET_QUEUE_US", "60000000")
 }
 
 impl Drop for Service {

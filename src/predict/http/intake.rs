@@ -16,6 +16,8 @@ use super::{Shared, refuse};
 
 /// The header that gives a request's budget.
 const BUDGET: &str = "x-budget-us";
+/// The header that names a request.
+const ID: &str = "x-request-id";
 
 /// A request that has its place.
 pub(super) struct Arrived<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Arrived<'a> {
     pub(super) at: Instant,
     /// What its header gives it, if it does.
     pub(super) asked: Option<Duration>,
+    /// What its header calls it, if it does.
+    pub(super) id: Option<&'a str>,
 }
 
 impl Arrived<'_> {
@@ -66,7 +70,8 @@ async fn taken(
     let place = shared.admission.enter(body.len(), left).await;
     let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
     shared.meters.waited(place.waited);
-    work(shared, &Arrived { body: &body, at, asked })
+    let id = head.headers.get(ID).and_then(|id| id.to_str().ok());
+    work(shared, &Arrived { body: &body, at, asked, id })
 }
 
 async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Refusal> {

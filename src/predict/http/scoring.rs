@@ -71,7 +71,7 @@ fn scored<Used>(
         let scored = score(model, request.context(), request.candidates(), &budget, scratch)
             .map_err(|refused| request.refusal(refused, model))?;
         let used = use_them(scored);
-        let known = Known { model, scored, arrived: arrived.at, allowed, id: None };
+        let known = Known { model, scored, arrived: arrived.at, allowed, id: arrived.id };
         shared.answered(&known, request.context(), request.candidates());
         Ok(used)
     })

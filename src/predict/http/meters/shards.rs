@@ -198,13 +198,13 @@ fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counts {
-    /// What was counted since `earlier`.
+    /// What was counted since `earlier`; nothing where that is the later of the two.
     pub(super) fn since(&self, earlier: &Counts) -> Counts {
-        let differences = |now: &[u64], then: &[u64]| now.iter().zip(then).map(|(now, then)| now - then).collect();
+        let differences = |now: &[u64], then: &[u64]| now.iter().zip(then).map(|(now, then)| now.saturating_sub(*then)).collect();
         Counts {
-            requests: self.requests - earlier.requests,
-            candidates: std::array::from_fn(|tier| self.candidates[tier] - earlier.candidates[tier]),
-            late: self.late - earlier.late,
+            requests: self.requests.saturating_sub(earlier.requests),
+            candidates: std::array::from_fn(|tier| self.candidates[tier].saturating_sub(earlier.candidates[tier])),
+            late: self.late.saturating_sub(earlier.late),
             seconds: self.seconds - earlier.seconds,
             latency: differences(&self.latency, &earlier.latency),
             waited_seconds: self.waited_seconds - earlier.waited_seconds,
