@@ -52,8 +52,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Io when the file cannot be opened or written.
 pub fn append_line(path: &Path, line: &[u8]) -> Result<()> {
-    let mut file =
-        File::options().read(true).append(true).create(true).open(path).map_err(Error::io(path, "open"))?;
+    let mut file = File::options().read(true).append(true).create(true).open(path).map_err(Error::io(path, "open"))?;
     let io = |action| Error::io(path, action);
     let mut last = [b'\n'];
     if file.metadata().map_err(io("inspect"))?.len() > 0 {

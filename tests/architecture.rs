@@ -107,7 +107,8 @@ fn files_are_written_whole_or_not_at_all() {
         .filter(|source| {
             source.path != "durable.rs"
                 && !source.path.starts_with("registry/")
-                && !["learn/dataset/writer.rs", "learn/prepare/mod.rs", "predict/log/files.rs"].contains(&source.path.as_str())
+                && !["learn/dataset/writer.rs", "learn/prepare/mod.rs", "predict/log/files.rs"]
+                    .contains(&source.path.as_str())
         })
         .filter(|source| makers.iter().any(|maker| source.code.contains(maker)))
         .map(|source| source.path)

@@ -31,7 +31,8 @@ fn answered(live: &Live, log: &RequestLog, at: impl Fn(usize) -> jiff::Timestamp
     for request in 0..300 {
         let rows: Vec<Vec<String>> = (0..=request % 4).map(|candidate| row(request + 7 * candidate)).collect();
         let values: [&[u8]; 2] = [b"cars", b"a"];
-        let context = || [(4, bundles::cell(&rows[0][4])), (8, Cell::Values(&values)), (6, Cell::Number(30.5))].into_iter();
+        let context =
+            || [(4, bundles::cell(&rows[0][4])), (8, Cell::Values(&values)), (6, Cell::Number(30.5))].into_iter();
         let cells = |row: &'_ Vec<String>| -> Vec<(usize, Cell<'static>)> {
             let text = |at: usize| bundles::cell(row[at].clone().leak());
             vec![(5, text(5)), (7, text(7)), (8, if row[8].len() > 4 { text(8) } else { Cell::Missing })]

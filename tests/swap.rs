@@ -113,7 +113,8 @@ fn every_answer_is_that_of_the_model_it_names() {
     for bundle in [&b, &a] {
         promote(&registry, bundle);
         wait_until("it takes over", || ready(&server)["model"] == name(bundle));
-        known.push((name(bundle), requests.iter().map(|body| probabilities(&score(&server, body))).collect::<Vec<_>>()));
+        known
+            .push((name(bundle), requests.iter().map(|body| probabilities(&score(&server, body))).collect::<Vec<_>>()));
     }
     assert_ne!(known[0].1, known[1].1);
 
@@ -167,7 +168,11 @@ fn what_is_wrong_never_takes_over_and_is_named() {
         bundle(ModelKind::Ftrl, 4),
         bundle(ModelKind::BaseRate, 1),
     );
-    let other = bundle_of(&SCHEMA.replace("note = { kind = \"ignore\" }", "note = { kind = \"categorical\" }"), ModelKind::Ftrl, 1);
+    let other = bundle_of(
+        &SCHEMA.replace("note = { kind = \"ignore\" }", "note = { kind = \"categorical\" }"),
+        ModelKind::Ftrl,
+        1,
+    );
     let registry = registry(folder.path(), &[&good, &cut, &flipped, &swapped, &other, &next]);
     let server = server(&registry, SwapSettings::default());
     assert_eq!(ready(&server)["refused"], Value::Null);
@@ -201,7 +206,9 @@ fn what_is_wrong_never_takes_over_and_is_named() {
     // The registry's folder gone: the same.
     let hidden = folder.path().join("hidden");
     fs::rename(registry.folder(), &hidden).unwrap();
-    wait_until("its absence is told", || ready(&server)["refused"]["model"] == Value::Null && !ready(&server)["refused"].is_null());
+    wait_until("its absence is told", || {
+        ready(&server)["refused"]["model"] == Value::Null && !ready(&server)["refused"].is_null()
+    });
     assert_eq!(score(&server, &requests()[0])["model"], name(&good));
     fs::rename(&hidden, registry.folder()).unwrap();
     // A good one takes over after all of that, and nothing is refused any more.

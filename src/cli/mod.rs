@@ -167,7 +167,9 @@ fn start_logs(quiet: bool, format: LogFormat) {
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
     let registry = tracing_subscriber::registry();
     let _ = match format {
-        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).try_init()
+        }
         LogFormat::Json => registry.with(layer.json().flatten_event(true).with_filter(filter)).try_init(),
     };
 }

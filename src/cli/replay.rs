@@ -9,8 +9,10 @@ use crate::predict::log::replay;
 
 /// Score the requests of a service's log again and compare every bit of the answers.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with exit code 3 when an answer differs, and names the first field that does. Lines that other \
-                        models answered are passed over.")]
+#[command(
+    after_help = "Ends with exit code 3 when an answer differs, and names the first field that does. Lines that other \
+                        models answered are passed over."
+)]
 pub(crate) struct ReplayArgs {
     /// File of the request log, or its folder.
     log: PathBuf,

@@ -116,7 +116,8 @@ impl Given {
     /// A row has `width` columns, and `place` says which of them a kept column is now, if any.
     pub fn each_row(&self, width: usize, place: impl Fn(usize) -> Option<usize>, mut visit: impl FnMut(&[Cell<'_>])) {
         for candidate in 0..self.candidates() {
-            let cells = || self.part(0).chain(self.candidate(candidate)).filter_map(|(at, kept)| Some((place(at)?, kept)));
+            let cells =
+                || self.part(0).chain(self.candidate(candidate)).filter_map(|(at, kept)| Some((place(at)?, kept)));
             let lists: Vec<Vec<&[u8]>> = cells()
                 .filter_map(|(_, kept)| match kept {
                     Kept::Values(values) => Some(values.collect()),
@@ -201,10 +202,14 @@ mod tests {
             assert_eq!(first[1], (2, Kept::Text(b"")));
             assert_eq!(given.candidate(1).count(), 0);
             let mut rows = 0;
-            given.each_row(3, |column| [3, 1, 7, 0].iter().position(|known| *known == column).filter(|at| *at < 3), |row| {
-                rows += 1;
-                assert_eq!(row, [Cell::Text(b"news"), Cell::Missing, Cell::Values(&values)]);
-            });
+            given.each_row(
+                3,
+                |column| [3, 1, 7, 0].iter().position(|known| *known == column).filter(|at| *at < 3),
+                |row| {
+                    rows += 1;
+                    assert_eq!(row, [Cell::Text(b"news"), Cell::Missing, Cell::Values(&values)]);
+                },
+            );
             assert_eq!(rows, 2);
         }
     }

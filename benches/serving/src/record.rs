@@ -30,11 +30,19 @@ pub struct Record {
     figures: Vec<Figure>,
 }
 
-const HEADER: &str = "scenario,model,candidates,what,asked_per_second,answered,per_second,p50_us,p99_us,p999_us,max_us,value";
+const HEADER: &str =
+    "scenario,model,candidates,what,asked_per_second,answered,per_second,p50_us,p99_us,p999_us,max_us,value";
 
 impl Figure {
     /// Of the answers with `status`.
-    pub fn of(scenario: &'static str, model: &str, candidates: usize, what: &str, outcome: &Outcome, status: u16) -> Figure {
+    pub fn of(
+        scenario: &'static str,
+        model: &str,
+        candidates: usize,
+        what: &str,
+        outcome: &Outcome,
+        status: u16,
+    ) -> Figure {
         let micros = |quantile| Some(outcome.micros(status, quantile));
         Figure {
             scenario,
@@ -60,7 +68,6 @@ impl Figure {
 
 impl Record {
     /// Shows a figure and keeps it.
-    #[allow(clippy::print_stdout, reason = "it is a program for people")]
     pub fn add(&mut self, figure: Figure) {
         let Figure { scenario, model, candidates, what, .. } = &figure;
         let number = |name: &str, value: Option<f64>, unit: &str| {

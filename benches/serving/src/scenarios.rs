@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pctr::model::row::Cell;
+use pctr::predict::LiveModel;
 use pctr::predict::budget::Budget;
 use pctr::predict::scorer::{Scratch, score};
-use pctr::predict::LiveModel;
 use pctr::registry::{PRODUCTION, Registry, SchemaChange};
 use serde_json::Value;
 
@@ -52,7 +52,13 @@ impl Stage {
         bodies(&self.rows, candidates, BODIES).iter().map(|body| http(body, headers)).collect()
     }
 
-    fn run(&self, service: &Service, requests: &[Vec<u8>], connections: usize, rate: Option<f64>) -> Result<Outcome, Box<dyn Error>> {
+    fn run(
+        &self,
+        service: &Service,
+        requests: &[Vec<u8>],
+        connections: usize,
+        rate: Option<f64>,
+    ) -> Result<Outcome, Box<dyn Error>> {
         run(service, requests, connections, rate, self.time)
     }
 
@@ -64,7 +70,14 @@ impl Stage {
                 let requests = self.unhurried(candidates);
                 let capacity = self.run(&service, &requests, 8, None)?;
                 all_answered(&capacity)?;
-                self.record.add(Figure::of("steady", kind.name(), candidates, "closed loop of 8 connections", &capacity, 200));
+                self.record.add(Figure::of(
+                    "steady",
+                    kind.name(),
+                    candidates,
+                    "closed loop of 8 connections",
+                    &capacity,
+                    200,
+                ));
                 for connections in [1, CONNECTIONS] {
                     let rate = 0.3 * capacity.rate(200);
                     let outcome = self.run(&service, &requests, connections, Some(rate))?;
@@ -113,7 +126,13 @@ impl Stage {
             self.record.add(Figure::of("in-process", kind.name(), 100, "through HTTP on one connection", &merged, 200));
             let limit = 1.5 * micros(0.5) + 150.0;
             let ratio = merged.micros(200, 0.99) / limit;
-            self.record.add(Figure::value("in-process", kind.name(), 100, "p99 over 1.5 x in-process p50 + 150 µs", ratio));
+            self.record.add(Figure::value(
+                "in-process",
+                kind.name(),
+                100,
+                "p99 over 1.5 x in-process p50 + 150 µs",
+                ratio,
+            ));
         }
         Ok(())
     }
@@ -153,9 +172,19 @@ impl Stage {
             }
         }
         let best = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
-        self.record.add(Figure { rate: Some(best(&rates[0])), ..Figure::value("throughput", "lr", 1, "pctr", f64::NAN) });
-        self.record.add(Figure { rate: Some(best(&rates[1])), ..Figure::value("throughput", "lr", 1, "constant answer", f64::NAN) });
-        self.record.add(Figure::value("throughput", "lr", 1, "share of the constant answer", best(&rates[0]) / best(&rates[1])));
+        self.record
+            .add(Figure { rate: Some(best(&rates[0])), ..Figure::value("throughput", "lr", 1, "pctr", f64::NAN) });
+        self.record.add(Figure {
+            rate: Some(best(&rates[1])),
+            ..Figure::value("throughput", "lr", 1, "constant answer", f64::NAN)
+        });
+        self.record.add(Figure::value(
+            "throughput",
+            "lr",
+            1,
+            "share of the constant answer",
+            best(&rates[0]) / best(&rates[1]),
+        ));
         Ok(())
     }
 
@@ -283,18 +312,23 @@ impl Stage {
         let mut by_model: BTreeMap<String, u64> = BTreeMap::new();
         let done = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| -> Result<Outcome, Box<dyn Error>> {
-            let promoting = scope.spawn(|| promote_in_turn(&registry, &names, u32::MAX, Duration::from_millis(100), &done));
+            let promoting =
+                scope.spawn(|| promote_in_turn(&registry, &names, u32::MAX, Duration::from_millis(100), &done));
             let load = Load { most, ..load(&service, 16, None, Duration::from_secs(600)) };
-            let outcome = drive(&load, |at| &requests[at as usize % BODIES], |answer| {
-                let parsed = parsed(answer.body);
-                match parsed["model"].as_str().and_then(|model| Some((model, known.get(model)?))) {
-                    Some((model, known)) => {
-                        wrong += u64::from(parsed["candidates"] != known[answer.request as usize % BODIES]);
-                        *by_model.entry(model.to_owned()).or_default() += 1;
+            let outcome = drive(
+                &load,
+                |at| &requests[at as usize % BODIES],
+                |answer| {
+                    let parsed = parsed(answer.body);
+                    match parsed["model"].as_str().and_then(|model| Some((model, known.get(model)?))) {
+                        Some((model, known)) => {
+                            wrong += u64::from(parsed["candidates"] != known[answer.request as usize % BODIES]);
+                            *by_model.entry(model.to_owned()).or_default() += 1;
+                        }
+                        None => unknown += 1,
                     }
-                    None => unknown += 1,
-                }
-            });
+                },
+            );
             done.store(true, Ordering::Relaxed);
             promoting.join().map_err(|_| "promoting panicked")??;
             Ok(outcome?)
@@ -333,8 +367,22 @@ impl Stage {
                 of_theirs.push(drive(&load, |at| &theirs[at as usize % BODIES], |_| ())?);
             }
             let (ours, theirs) = (merge(of_ours)?, merge(of_theirs)?);
-            self.record.add(Figure::of("fwumious", "lr", candidates, "pctr through HTTP on one connection", &ours, 200));
-            self.record.add(Figure::of("fwumious", "lr", candidates, "Fwumious over TCP on one connection", &theirs, 0));
+            self.record.add(Figure::of(
+                "fwumious",
+                "lr",
+                candidates,
+                "pctr through HTTP on one connection",
+                &ours,
+                200,
+            ));
+            self.record.add(Figure::of(
+                "fwumious",
+                "lr",
+                candidates,
+                "Fwumious over TCP on one connection",
+                &theirs,
+                0,
+            ));
             let ratio = theirs.micros(0, 0.5) / ours.micros(200, 0.5);
             self.record.add(Figure::value("fwumious", "lr", candidates, "Fwumious' p50 over ours", ratio));
         }
@@ -358,7 +406,9 @@ impl Fwumious {
         let address = free_address()?;
         let folder = self.fw_model.parent().ok_or("the model lies in a folder")?;
         let mut command = Command::new(&self.fw);
-        command.args(["--daemon", "--foreground", "--num_children", "1", "-t", "--port"]).arg(address.port().to_string());
+        command
+            .args(["--daemon", "--foreground", "--num_children", "1", "-t", "--port"])
+            .arg(address.port().to_string());
         command.arg("-i").arg(self.fw_model.canonicalize()?).current_dir(folder);
         Service::start(&mut command, address)
     }
@@ -368,7 +418,13 @@ fn load(service: &Service, connections: usize, rate: Option<f64>, time: Duration
     Load { address: service.address, framing: Framing::Http, connections, rate, time, most: u64::MAX }
 }
 
-fn run(service: &Service, requests: &[Vec<u8>], connections: usize, rate: Option<f64>, time: Duration) -> Result<Outcome, Box<dyn Error>> {
+fn run(
+    service: &Service,
+    requests: &[Vec<u8>],
+    connections: usize,
+    rate: Option<f64>,
+    time: Duration,
+) -> Result<Outcome, Box<dyn Error>> {
     let load = load(service, connections, rate, time);
     Ok(drive(&load, |at| &requests[at as usize % requests.len()], |_| ())?)
 }

@@ -146,10 +146,7 @@ async fn answer_rollback(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Changes the stage that is served. When this answers, the change is durable and the model in use.
-async fn change(
-    shared: &Shared,
-    change: impl FnOnce(&Registry, &str) -> Result<Stage> + Send + 'static,
-) -> Response {
+async fn change(shared: &Shared, change: impl FnOnce(&Registry, &str) -> Result<Stage> + Send + 'static) -> Response {
     let Some((registry, stage)) = shared.registry.clone() else {
         let message = "one bundle is served for good; start with --registry to change it";
         return refuse(shared, &Refusal::new(RefusalKind::NoRegistry, message));
@@ -161,7 +158,7 @@ async fn change(
             Some(Look::Refused(refused)) => {
                 let message = format!("it is promoted, but this service cannot serve it: {}", refused.reason);
                 Err(Error::bundle(&stage.model, message))
-            },
+            }
             Some(Look::Same | Look::Swapped(_)) | None => Ok(stage),
         }
     });

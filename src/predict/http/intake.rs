@@ -95,7 +95,8 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get(BUDGET) else { return Ok(None) };
     let micros: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    match micros.map(Duration::from_micros).filter(|budget| (1..=MOST_BUDGET.as_micros()).contains(&budget.as_micros())) {
+    match micros.map(Duration::from_micros).filter(|budget| (1..=MOST_BUDGET.as_micros()).contains(&budget.as_micros()))
+    {
         Some(budget) => Ok(Some(budget)),
         None => {
             let message = format!(

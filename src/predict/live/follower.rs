@@ -163,7 +163,15 @@ impl Follower {
         let (from, to) = (current.name().to_owned(), model.name().to_owned());
         let prepared = started.elapsed();
         self.retired.extend(self.previous.replace(live.swap(model)));
-        Ok(Look::Swapped(Box::new(Swap { from, to, change: resolved.change, kept: in_memory, prepared, shift, warning })))
+        Ok(Look::Swapped(Box::new(Swap {
+            from,
+            to,
+            change: resolved.change,
+            kept: in_memory,
+            prepared,
+            shift,
+            warning,
+        })))
     }
 
     fn refuse(&mut self, model: Option<String>, error: &Error, live: &Live) -> Look {

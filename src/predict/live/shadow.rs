@@ -104,7 +104,10 @@ impl SwapSettings {
             beyond.push(format!("it refuses {} candidates that the model in use answered", shift.refused));
         }
         if shift.mean.abs() > self.mean_shift {
-            beyond.push(format!("its logits are {:+.3} away on average, expected at most {}", shift.mean, self.mean_shift));
+            beyond.push(format!(
+                "its logits are {:+.3} away on average, expected at most {}",
+                shift.mean, self.mean_shift
+            ));
         }
         if shift.psi - shift.psi_by_chance > self.stability_index {
             beyond.push(format!("the stability index is {:.3}, expected at most {}", shift.psi, self.stability_index));
@@ -189,13 +192,17 @@ impl<'b> Scorer<'b> {
         let columns = &bundle.schema.columns;
         let places: Vec<Option<usize>> =
             request.columns.iter().map(|name| columns.iter().position(|column| column == name)).collect();
-        request.given.each_row(columns.len(), |column| places[column], |row| {
-            probabilities.clear();
-            if bundle.encoder.encode(row, codes).is_ok() {
-                bundle.score(codes, scratch, probabilities);
-            }
-            scored.push(probabilities.first().copied());
-        });
+        request.given.each_row(
+            columns.len(),
+            |column| places[column],
+            |row| {
+                probabilities.clear();
+                if bundle.encoder.encode(row, codes).is_ok() {
+                    bundle.score(codes, scratch, probabilities);
+                }
+                scored.push(probabilities.first().copied());
+            },
+        );
         scored
     }
 }

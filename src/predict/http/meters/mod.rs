@@ -213,9 +213,13 @@ impl Meters {
             let edge = |power| (LATENCY.bucket_ending_at(power), 2f64.powi(power) * 1e-6);
             head(name, about, "histogram", &histogram(name, buckets, sum, edge, 4..=22));
         }
-        let probability = histogram("pctr_probability", &counts.probability, counts.probability_sum, |power| {
-            (PROBABILITY.bucket_ending_at(power), 2f64.powi(power))
-        }, -16..=-1);
+        let probability = histogram(
+            "pctr_probability",
+            &counts.probability,
+            counts.probability_sum,
+            |power| (PROBABILITY.bucket_ending_at(power), 2f64.powi(power)),
+            -16..=-1,
+        );
         head("pctr_probability", "Probabilities answered, one a candidate.", "histogram", &probability);
         if let Some(LogCounts { written, dropped, failed }) = log {
             let lines: String = [("written", written), ("dropped", dropped), ("failed", failed)]

@@ -200,7 +200,8 @@ fn add(counter: &AtomicU64, count: u64) {
 impl Counts {
     /// What was counted since `earlier`; nothing where that is the later of the two.
     pub(super) fn since(&self, earlier: &Counts) -> Counts {
-        let differences = |now: &[u64], then: &[u64]| now.iter().zip(then).map(|(now, then)| now.saturating_sub(*then)).collect();
+        let differences =
+            |now: &[u64], then: &[u64]| now.iter().zip(then).map(|(now, then)| now.saturating_sub(*then)).collect();
         Counts {
             requests: self.requests.saturating_sub(earlier.requests),
             candidates: std::array::from_fn(|tier| self.candidates[tier].saturating_sub(earlier.candidates[tier])),
