@@ -9,11 +9,10 @@ use super::{Context, pool, print, rows, schema};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::learn::auction::{
-    Auction, AuctionReport, Bidding, BlockBy, Candidate, Clicks, ENOUGH_BLOCKS, Estimate, PriceSchema, Source, Stage,
-    Task,
+    Auction, AuctionReport, Bidding, BlockBy, Candidate, Clicks, ENOUGH_BLOCKS, PriceSchema, Source, Stage, Task,
 };
 use crate::learn::source::{BadRows, Input, MAX_BAD_ROWS};
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, Estimate};
 use crate::model::Threads;
 
 /// Replay a log with prices: what each model's bids would have won, spent and earned.

@@ -1,5 +1,6 @@
 //! The first life: logs in, experiments, honest comparison and bundles out.
 
+pub mod analysis;
 pub mod auction;
 pub mod dataset;
 pub mod evaluate;

@@ -44,7 +44,7 @@ pub enum ModelSettings {
 }
 
 /// How a model is trained.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Passes over the training rows, at least 1.
     pub passes: u32,
@@ -184,6 +184,28 @@ impl Settings {
                 table.extend(model);
                 ModelSettings::Dcn(Box::new(from_table(table, place)?))
             }
+        };
+        Ok(Settings { kind, features, training, model })
+    }
+
+    /// Settings as a bundle's provenance and a run's record keep them; `place` is named in errors.
+    ///
+    /// # Errors
+    /// Data when they are of another version.
+    pub fn of_record(record: &serde_json::Value, place: &str) -> Result<Settings> {
+        #[derive(Deserialize)]
+        struct Kept {
+            kind: ModelKind,
+            features: IndexerConfig,
+            training: Training,
+            model: serde_json::Value,
+        }
+        let wrong = |error| Error::data(place, format!("its settings cannot be read: {error}"));
+        let Kept { kind, features, training, model } = Kept::deserialize(record).map_err(wrong)?;
+        let model = match kind {
+            ModelKind::BaseRate => ModelSettings::BaseRate {},
+            ModelKind::Ftrl => ModelSettings::Ftrl(FtrlConfig::deserialize(model).map_err(wrong)?),
+            ModelKind::Dcn => ModelSettings::Dcn(Box::new(DcnConfig::deserialize(model).map_err(wrong)?)),
         };
         Ok(Settings { kind, features, training, model })
     }
@@ -403,6 +425,17 @@ mod tests {
         assert_eq!(settings.features.mode, Mode::Vocabulary { min_count: 5 });
         assert_eq!(settings.training.calibration, [Method::Platt]);
         assert!(settings.features.crosses.is_empty());
+    }
+
+    #[test]
+    fn what_a_record_keeps_is_read_again() {
+        for kind in [ModelKind::BaseRate, ModelKind::Ftrl, ModelKind::Dcn] {
+            let settings = resolve(kind, &[], 500_000).unwrap();
+            let record = serde_json::to_value(&settings).unwrap();
+            assert_eq!(Settings::of_record(&record, "run.json").unwrap(), settings);
+        }
+        let message = Settings::of_record(&serde_json::json!({ "kind": "ftrl" }), "run.json").unwrap_err().to_string();
+        assert!(message.contains("run.json") && message.contains("features"), "{message}");
     }
 
     #[test]

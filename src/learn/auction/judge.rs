@@ -6,11 +6,11 @@
 
 use super::recalibration::cross_fitted;
 use super::replay::{Bidding, Market, Replay, Spending, Tally, replay};
-use super::report::{Estimate, Outcome, Overbid, Quality, Scenario};
+use super::report::{Outcome, Overbid, Quality, Scenario};
 use super::{Stage, Task};
 use crate::error::Result;
 use crate::learn::Interrupt;
-use crate::metrics::bootstrap::{BlockSums, Blocks, Bootstrap};
+use crate::metrics::bootstrap::{BlockSums, Blocks, Bootstrap, Estimate};
 use crate::metrics::losses::CLIP;
 use crate::model::Threads;
 
@@ -187,7 +187,7 @@ fn estimate<const SUMS: usize>(
     }
     let value = statistic(&sums)?;
     let interval = BlockSums::collect(blocks, Blocks::Rows(1), quantities).interval(bootstrap, statistic);
-    Some(Estimate { value, low: interval.map(|of| of.low), high: interval.map(|of| of.high) })
+    Some(Estimate::new(value, interval))
 }
 
 fn ratio(above: f64, below: f64) -> Option<f64> {

@@ -35,7 +35,7 @@ pub use market::{BlockBy, ENOUGH_BLOCKS};
 pub use prices::{PriceSchema, PriceUnit};
 pub use recalibration::{FOLDS, LEAST_OF_EACH, cross_fitted};
 pub use replay::{Auction, Bidding, GAIN, MOST_OF_AIM, Market, PACING_STEPS, Replay, Spending, Tally, replay};
-pub use report::{AuctionReport, Clicks, Estimate, Outcome, Overbid, Quality, Resampling, RowCounts, Scenario};
+pub use report::{AuctionReport, Clicks, Outcome, Overbid, Quality, Resampling, RowCounts, Scenario};
 
 use super::Interrupt;
 use super::source::{BadRows, Input, Progress};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::replay::{Bidding, Spending};
-use crate::metrics::bootstrap::Bootstrap;
+use crate::metrics::bootstrap::{Bootstrap, Estimate};
 
 /// What the bids of models would have won, spent and earned. Money is in `currency`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,17 +70,6 @@ pub struct RowCounts {
     pub logged_clicks: f64,
     /// What all replayed rows would cost at their price, currency.
     pub logged_cost: f64,
-}
-
-/// A number and its interval; without one when there are too few blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// On all rows.
-    pub value: f64,
-    /// Lower end.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
 }
 
 /// How good one model's probabilities are on the replayed rows.
@@ -155,13 +144,6 @@ impl Spending {
             Spending::UntilGone(_) => "budget",
             Spending::Paced(_) => "budget, paced",
         }
-    }
-}
-
-impl Estimate {
-    /// Whether the interval leaves zero out.
-    pub fn differs(&self) -> bool {
-        self.low.is_some_and(|low| low > 0.0) || self.high.is_some_and(|high| high < 0.0)
     }
 }
 

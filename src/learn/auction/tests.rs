@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::metrics::bootstrap::Estimate;
 
 const SECOND: Bidding = Bidding { auction: Auction::Second, value_per_click: 10.0, shading: 1.0 };
 

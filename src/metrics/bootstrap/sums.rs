@@ -4,7 +4,7 @@
 //! `blocks × resamples` work, whatever the number of rows.
 
 use super::resamples::{Counts, LANES, Resamples, RowBlocks, groups};
-use super::{Blocks, Bootstrap, Interval, quantile};
+use super::{Blocks, Bootstrap, Interval};
 
 /// Weighted sums of `SUMS` quantities in each block.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,10 +53,9 @@ impl<const SUMS: usize> BlockSums<SUMS> {
         all
     }
 
-    /// Percentile interval (Efron and Tibshirani 1993, ch. 13) of `statistic`, which takes the sums over a resample. A
-    /// resample on which it is `None` (no click was drawn) is left out. `None` with fewer than two blocks, when the statistic
-    /// is `None` on all rows, or when more than half of the resamples were left out. It is a little short with few blocks;
-    /// have at least 30.
+    /// [`Interval::percentile`] of `statistic`, which takes the sums over a resample. A resample on which it is `None` (no click
+    /// was drawn) is left out. `None` with fewer than two blocks, when the statistic is `None` on all rows, or when more than
+    /// half of the resamples were left out.
     ///
     /// # Panics
     /// When `confidence` is not inside (0,1) or `resamples` is zero.
@@ -71,17 +70,7 @@ impl<const SUMS: usize> BlockSums<SUMS> {
             let lanes = LANES.min(bootstrap.resamples - first);
             drawn.extend(self.counted(&counts)[..lanes].iter().filter_map(&statistic));
         }
-        if drawn.len() < bootstrap.resamples.div_ceil(2) {
-            return None;
-        }
-        drawn.sort_unstable_by(f64::total_cmp);
-        let tail = (1.0 - bootstrap.confidence) / 2.0;
-        Some(Interval {
-            estimate,
-            low: quantile(&drawn, tail),
-            high: quantile(&drawn, 1.0 - tail),
-            blocks: self.blocks.len(),
-        })
+        Interval::percentile(estimate, drawn, self.blocks.len(), bootstrap)
     }
 
     fn counted(&self, counts: &[Counts]) -> [[f64; SUMS]; LANES] {

@@ -288,6 +288,18 @@ impl Indexer {
         }
     }
 
+    /// The slot of one code of the feature or cross at position `span` of the layout; [`EMPTY_SLOT`] where there is no value.
+    ///
+    /// # Panics
+    /// In vocabulary mode, when there is no such span.
+    pub fn slot_of(&self, span: usize, code: u32) -> u32 {
+        match (&self.table, code) {
+            (_, EMPTY_CODE) => EMPTY_SLOT,
+            (Table::Hash { mask }, code) => hashed(code, *mask),
+            (Table::Vocabulary(vocabularies), code) => vocabularies[span].slot(code),
+        }
+    }
+
     /// Values known to each span's vocabulary; empty in hash mode.
     pub fn vocabulary_sizes(&self) -> Vec<usize> {
         match &self.table {
@@ -379,6 +391,11 @@ impl IndexerBuilder {
                 });
             }
         });
+    }
+
+    /// What was counted of each feature and cross so far, by the name of its span; nothing in hash mode.
+    pub fn counted(&self) -> impl Iterator<Item = (&str, &CodeCounts)> {
+        self.plan.sources.iter().map(|source| source.name.as_str()).zip(&self.counts)
     }
 
     /// The learned indexer.

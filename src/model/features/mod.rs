@@ -8,6 +8,7 @@ mod columns;
 pub mod encoder;
 pub mod hash;
 pub mod indexer;
+mod names;
 mod request;
 mod vocabulary;
 
@@ -15,3 +16,4 @@ pub use columns::ColumnEncoder;
 pub use encoder::{Encoder, EncoderBuilder, Sample};
 pub use indexer::{Indexer, IndexerBuilder, IndexerConfig, Mode};
 pub use request::RequestEncoder;
+pub use vocabulary::CodeCounts;

@@ -7,7 +7,7 @@ use crate::kernels::prefetch;
 
 /// How often each code of one feature was seen.
 #[derive(Debug, Clone)]
-pub(super) struct CodeCounts {
+pub struct CodeCounts {
     entries: Vec<(u32, u32)>,
     filled: usize,
 }
@@ -58,6 +58,21 @@ impl CodeCounts {
     }
 
     /// Codes seen at least `min_count` times, ascending.
+    /// Every code that was counted and how often, in any order.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.entries.iter().copied().filter(|(code, _)| *code != EMPTY_CODE)
+    }
+
+    /// Number of different codes.
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
     pub(super) fn at_least(&self, min_count: u32) -> Vec<u32> {
         let frequent = self.entries.iter().filter(|(code, count)| *code != EMPTY_CODE && *count >= min_count);
         let mut codes: Vec<u32> = frequent.map(|(code, _)| *code).collect();
