@@ -1,5 +1,6 @@
 //! The command line: one file a verb. Results go to standard output, progress and logs to standard error.
 
+mod analyze;
 mod auction;
 mod compare;
 mod evaluate;
@@ -65,6 +66,8 @@ enum Verb {
     Experiment(experiment::ExperimentArgs),
     /// Compare finished runs on the same rows and write a report.
     Compare(compare::CompareArgs),
+    /// Look into finished models: which fields matter, what collisions cost, where models disagree.
+    Analyze(analyze::AnalyzeArgs),
     /// Replay a log with prices: what each model's bids would have won, spent and earned.
     Auction(auction::AuctionArgs),
     /// List, show, publish, promote and roll back models of a registry.
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Verb::Evaluate(args) => args.run(&context),
         Verb::Experiment(args) => args.run(&context),
         Verb::Compare(args) => args.run(&context),
+        Verb::Analyze(args) => args.run(&context),
         Verb::Auction(args) => args.run(&context),
         Verb::Models(args) => models::run(&args),
         Verb::Serve(args) => serve::run(&args, &served.expect("it was settled above")),

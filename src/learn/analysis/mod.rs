@@ -22,6 +22,7 @@ pub mod disagreements;
 mod exhibits;
 pub mod importance;
 pub mod learning_curve;
+mod parts;
 pub mod power_law;
 pub mod retrain;
 mod rows;
@@ -32,6 +33,7 @@ mod tests;
 use std::path::Path;
 
 pub use config::{Ablate, AnalysisConfig};
+pub use parts::parts_of_run;
 pub use subject::Subject;
 
 use super::Interrupt;

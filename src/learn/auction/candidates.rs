@@ -56,7 +56,15 @@ impl Candidate {
         // The dots of a folder's name are no extension.
         let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
         let named = || last.map_or_else(|| given.to_owned(), |last| last.to_string_lossy().into_owned());
-        Ok(Candidate { name: name.unwrap_or_else(named), source: Source::open(path)? })
+        Candidate::of(name.unwrap_or_else(named), path)
+    }
+
+    /// Opens a path under a name.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::open`].
+    pub fn of(name: String, path: &Path) -> Result<Candidate> {
+        Ok(Candidate { name, source: Source::open(path)? })
     }
 
     /// One probability for each row of the log, NaN where there is none.

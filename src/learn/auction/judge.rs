@@ -169,6 +169,12 @@ fn outcome(
         recalibration_gain: calibrated
             .filter(|_| way == 0)
             .map(|calibrated| sum(&|block| surplus_of(&calibrated.blocks[block]) - surplus_of(&bought[block]))),
+        spent: (replayed.spent.iter())
+            .scan(0.0, |sum, part| {
+                *sum += part;
+                Some(*sum)
+            })
+            .collect(),
         ended_at: replayed.ended.map(|row| row as f64 / offer.rows.iter().sum::<f64>()),
         multiplier: replayed.multiplier,
     }

@@ -106,6 +106,17 @@ impl PricedLog {
         Ok(log)
     }
 
+    /// Looks whether a log has the columns of its prices; reads its beginning only.
+    ///
+    /// # Errors
+    /// Config when the log cannot hold such columns; io when it cannot be read; data when a column is missing.
+    pub fn check(input: &Input, schema: &Schema, prices: &PriceSchema) -> Result<()> {
+        let (schema, _) = prices.reading(schema)?;
+        let reading = Reading { schema: &schema, targets: true, interrupt: &Interrupt::default() };
+        let mut first = |_: Found<'_>| Ok(ControlFlow::Break(()));
+        read_rows(input, reading, &mut BadRows::new(1.0)?, &mut |_| (), &mut first).map(|_| ())
+    }
+
     /// Number of rows, bad ones included.
     pub fn rows(&self) -> usize {
         self.price.len()

@@ -16,6 +16,8 @@
 //! that another order of hours would have moved the end of the budget or the multipliers.
 
 mod candidates;
+mod config;
+mod drawings;
 mod judge;
 mod log;
 mod market;
@@ -29,12 +31,16 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use crate::metrics::bootstrap::Estimate;
 pub use candidates::{Candidate, Source};
+pub use config::{AuctionConfig, Place};
 pub use log::{Logged, PricedLog};
 pub use market::{BlockBy, ENOUGH_BLOCKS};
 pub use prices::{PriceSchema, PriceUnit};
 pub use recalibration::{FOLDS, LEAST_OF_EACH, cross_fitted};
-pub use replay::{Auction, Bidding, GAIN, MOST_OF_AIM, Market, PACING_STEPS, Replay, Spending, Tally, replay};
+pub use replay::{
+    Auction, Bidding, GAIN, MOST_OF_AIM, Market, PACING_STEPS, Replay, SPEND_POINTS, Spending, Tally, replay,
+};
 pub use report::{AuctionReport, Clicks, Outcome, Overbid, Quality, Resampling, RowCounts, Scenario};
 
 use super::Interrupt;
@@ -79,11 +85,11 @@ pub enum Stage<'a> {
 }
 
 impl Task<'_> {
-    /// Refuses what cannot be replayed, before anything is read.
+    /// Refuses settings that cannot be replayed, whoever bids, before anything is read.
     ///
     /// # Errors
     /// Config, naming the setting.
-    pub fn check(&self) -> Result<()> {
+    pub fn check_settings(&self) -> Result<()> {
         let wrong = |key: &str, message: String| Err(Error::config("auction", key, message));
         let Bidding { auction, value_per_click, shading } = self.bidding;
         let money = |amount: f64| amount > 0.0 && amount.is_finite();
@@ -109,6 +115,17 @@ impl Task<'_> {
         if !(0.5..=0.999).contains(&confidence) {
             return wrong("confidence", format!("expected 0.5 to 0.999, got {confidence}"));
         }
+        self.blocks.check(self.schema)?;
+        self.prices.reading(self.schema).map(|_| ())
+    }
+
+    /// [`Task::check_settings`], and refuses candidates that cannot bid.
+    ///
+    /// # Errors
+    /// Config, naming the setting.
+    pub fn check(&self) -> Result<()> {
+        self.check_settings()?;
+        let wrong = |key: &str, message: String| Err(Error::config("auction", key, message));
         if self.candidates.is_empty() {
             return wrong("model", "expected at least one model, got none".into());
         }
@@ -123,8 +140,7 @@ impl Task<'_> {
                 self.prices.refuse_leaks(&candidate.name, &bundle.schema)?;
             }
         }
-        self.blocks.check(self.schema)?;
-        self.prices.reading(self.schema).map(|_| ())
+        Ok(())
     }
 
     /// Replays every model. The same task gives the same bits at any number of threads. Bad rows are counted in `bad`.

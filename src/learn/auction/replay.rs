@@ -27,6 +27,9 @@ pub const GAIN: f64 = 0.2;
 /// A step that has spent this many times its aim bids no more; the error of a step is thus within −1 and about 1.
 pub const MOST_OF_AIM: f64 = 2.0;
 
+/// Runs of rows whose spending is told.
+pub const SPEND_POINTS: usize = 50;
+
 /// What a winner pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,6 +135,8 @@ impl Tally {
 pub struct Replay {
     /// By block.
     pub blocks: Vec<Tally>,
+    /// Money spent in each of [`SPEND_POINTS`] equal runs of rows, currency.
+    pub spent: Vec<f64>,
     /// Row at which the budget could pay no more.
     pub ended: Option<usize>,
     /// Bid multiplier after the last row; 1 without pacing.
@@ -163,7 +168,9 @@ pub fn replay(
     assert!(calibrated.is_none_or(|calibrated| calibrated.len() == probabilities.len()), "as many calibrated ones");
     let rows = market.rows();
     let mut blocks = vec![Tally::default(); market.blocks];
+    let mut spent_by = vec![0.0; SPEND_POINTS];
     let mut buy = |row: usize, paid: f64| {
+        spent_by[row * SPEND_POINTS / rows] += paid;
         let bought = &mut blocks[market.block[row] as usize];
         bought.impressions += 1.0;
         bought.clicks += market.clicks[row];
@@ -212,5 +219,5 @@ pub fn replay(
             log_multiplier = (log_multiplier + GAIN * error).min(0.0);
         }
     }
-    Replay { blocks, ended, multiplier: log_multiplier.exp() }
+    Replay { blocks, spent: spent_by, ended, multiplier: log_multiplier.exp() }
 }

@@ -119,6 +119,8 @@ pub struct Outcome {
     pub overbid: Option<Overbid>,
     /// Surplus of calibrated bids minus surplus; without a budget only.
     pub recalibration_gain: Option<Estimate>,
+    /// Money spent after each fiftieth of the rows, currency.
+    pub spent: Vec<f64>,
     /// Share of the rows after which the budget could pay no more; `None` when it lasted.
     pub ended_at: Option<f64>,
     /// Bid multiplier at the end; 1 without pacing.

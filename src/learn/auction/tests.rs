@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::bootstrap::Estimate;
 
 const SECOND: Bidding = Bidding { auction: Auction::Second, value_per_click: 10.0, shading: 1.0 };
 
@@ -211,6 +210,7 @@ fn reports_add_up_and_are_the_same_at_any_number_of_threads() {
             assert!((outcome.cpm.unwrap().value - 1000.0 * cost.value / impressions.value).abs() < 1e-9);
             assert!((outcome.ecpc.unwrap().value - cost.value / clicks.value).abs() < 1e-9);
             assert!(surplus.low.unwrap() < surplus.value && surplus.value < surplus.high.unwrap());
+            assert!((outcome.spent[SPEND_POINTS - 1] - cost.value).abs() < 1e-6 && outcome.spent.is_sorted());
             assert_eq!(outcome.recalibration_gain.is_some(), scenario.spending == Spending::Unlimited);
         }
         let [noisy, truth, same] = &scenario.outcomes[..] else { panic!("three models") };
@@ -228,6 +228,10 @@ fn reports_add_up_and_are_the_same_at_any_number_of_threads() {
 
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<AuctionReport>(&text).unwrap(), report);
+    let [money, spending] = &report.drawings()[..] else { panic!("two pictures") };
+    assert_eq!((money.series.len(), money.series[0].points.len()), (3, 3), "a color a way to spend, a line a model");
+    assert_eq!(money.series[0].points[1].y, unlimited[1].surplus.value);
+    assert!(spending.series.iter().all(|series| series.points.len() == SPEND_POINTS + 1));
     let csv = report.csv();
     let width = csv.lines().next().unwrap().split(',').count();
     assert_eq!(csv.lines().count(), 10);
