@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::auction;
 use super::compare::{self, Comparison};
 use super::data::{self, ExperimentData};
-use super::estimate;
-use super::plan::{self, AllSettings, Plan};
-use super::queue::{Job, Queue};
-use super::recipe::Recipe;
-use super::record::{DataRecord, RunRecord, to_json};
-use super::run::TrialRecord;
-use super::work::{Fold, Work, work_off};
-use crate::durable::write_bytes;
+use super::describe;
+use super::grid;
+use super::plan::Plan;
+use super::predictions::{TEST_FILE, VALID_FILE};
+use super::recipe::{ModelRecipe, Recipe};
+use super::record::{DataRecord, ExperimentMark, GridPlace, RECORD_FILE, RunRecord, folder_name};
+use super::run::{RunOutcome, RunTask};
+use crate::durable::{PartialFolder, write_bytes};
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
 use crate::learn::prepare::PrepareProgress;
@@ -185,17 +185,23 @@ pub fn run(
     let data = open(recipe, options, threads, on_event, interrupt)?;
     let Ready { folds, settings, plan } = Ready::new(recipe, &data, threads, interrupt)?;
     on_event(Event::Planned(&plan));
-    let work = Work { recipe, settings: &settings, folds: &folds, plan: &plan, out: &options.out };
-    let queue = work_off(&work, threads, on_event, interrupt)?;
-    let runs = queue.runs();
-    work.time_alone(&runs, on_event, interrupt)?;
-    write_searches(&queue, &options.out)?;
-    if let Some(config) = &recipe.auction {
-        on_event(Event::Replaying);
-        let shipped = shipped(&work, &queue, &runs)?;
-        auction::replay(config, recipe, data.schema(), &options.out, &shipped, threads, interrupt)?;
-    } else {
-        remove_if_there(&options.out.join(auction::AUCTION_FILE))?;
+    describe::write(&options.out, &recipe.slices, &record, &split, threads, interrupt)?;
+    let mut runner = Runner {
+        recipe,
+        data: &data,
+        split: &split,
+        record: &record,
+        truth: truth.as_deref(),
+        runs: options.out.join(RUNS),
+        threads,
+        interrupt,
+        on_event,
+        number: 0,
+        of: plan.runs,
+        folders: Vec::new(),
+    };
+    for model in &recipe.models {
+        runner.run_model(model)?;
     }
     write_experiment(recipe, options, Some(runs.iter().map(|job| work.name(job)).collect()))?;
     on_event(Event::Comparing);

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Table;
 
+use super::describe::SliceConfig;
+use super::grid;
+use super::kind::Kind;
 use super::rules::{self, BootstrapConfig, CalibrationConfig, Limits, VerdictConfig};
 use crate::config;
 use crate::error::{Error, Result};
@@ -46,12 +49,10 @@ pub struct Recipe {
     pub bootstrap: BootstrapConfig,
     /// When a difference counts.
     pub verdict: VerdictConfig,
-    /// What is refused because test rows would be known from training.
-    pub leakage: LeakageConfig,
-    /// Replay the test rows as auctions.
-    pub auction: Option<AuctionConfig>,
-    /// How much of the machine it may take.
-    pub machine: Machine,
+    /// Which slices of the test rows are judged apart.
+    pub slices: SliceConfig,
+    /// Threads for training and evaluation; 0 takes one for each core.
+    pub threads: usize,
     /// The recipe as it was used, `--set` applied, defaults not filled in.
     pub text: String,
     /// Identity of that text without `threads`, `parallel` and `memory_mb`, which decide no result.
@@ -92,8 +93,7 @@ struct RawRecipe {
     #[serde(default)]
     verdict: VerdictConfig,
     #[serde(default)]
-    leakage: LeakageConfig,
-    auction: Option<AuctionConfig>,
+    slices: SliceConfig,
     #[serde(default)]
     threads: usize,
     #[serde(default)]
@@ -160,6 +160,7 @@ impl Recipe {
             return wrong("calibration.methods", "expected at least one of identity, platt, isotonic; got none".into());
         }
         rules::check(&raw.limits, &raw.bootstrap, &raw.verdict, place)?;
+        raw.slices.check(None, place)?;
         Ok(Recipe {
             name: raw.name,
             question: raw.question,
@@ -170,10 +171,9 @@ impl Recipe {
             limits: raw.limits,
             bootstrap: raw.bootstrap,
             verdict: raw.verdict,
-            leakage: raw.leakage,
-            auction: raw.auction,
-            machine: Machine { threads: raw.threads, parallel: raw.parallel, memory_mb: raw.memory_mb },
-            fingerprint: fingerprint(&text, place)?,
+            slices: raw.slices,
+            threads: raw.threads,
+            fingerprint: Fingerprint::of(text.as_bytes()),
             text,
             folder: folder.to_path_buf(),
             place: place.to_owned(),
@@ -186,6 +186,7 @@ impl Recipe {
     /// Config, naming model and key.
     pub fn check_models(&self, schema: &Schema) -> Result<()> {
         const SOME: Evidence = Evidence { rows: 1_000_000, clicks: 30_000 };
+        self.slices.check(Some(schema), &self.place)?;
         for model in &self.models {
             for point in &model.points {
                 model.kind.resolve(point, &self.calibration.methods, schema, SOME, &self.model_place(model))?;
