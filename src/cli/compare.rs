@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::experiment::summary;
 use super::{Context, pool, print};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::learn::experiment::compare;
 use crate::learn::report;
 use crate::model::Threads;
@@ -15,10 +15,10 @@ pub(crate) struct CompareArgs {
     /// Folders of experiments or of single runs (with run.json); all must have the same data and split.
     #[arg(required = true, value_name = "RUN_DIR")]
     runs: Vec<PathBuf>,
-    /// The report, a name that ends in .html; the same as Markdown is written beside it.
+    /// The report, a name that ends in .html; the same as Markdown and JSON is written beside it.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Print the comparison as JSON.
+    /// Print the report as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -29,8 +29,7 @@ impl CompareArgs {
         let comparison = compare(&self.runs, Threads::of(&pool), &context.interrupt)?;
         let files = report::write(&comparison, &self.out)?;
         if self.json {
-            let text = serde_json::to_string_pretty(&comparison).map_err(|error| Error::Bug(error.to_string()))?;
-            return print(&(text + "\n"));
+            return print(&report::json(&comparison)?);
         }
         print(&format!("{}\n{}\n", summary(&comparison), files.html.display()))
     }

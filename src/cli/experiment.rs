@@ -52,8 +52,8 @@ pub(crate) struct ExperimentArgs {
 
 const RECIPE_HELP: &str = "\
 Runs that are finished are kept: stop with Ctrl-C at any time and give the same command again.
-Written to the folder: report.html, report.md, results.csv, comparison.json, and runs/NAME-SEED/ with run.json,
-machine.json, test.parquet, valid.parquet and, for models that can be published, bundle/.";
+Written to the folder: report.html, report.md, report.json, results.csv, and runs/NAME-SEED/ with run.json,
+test.parquet, valid.parquet and, for models that can be published, bundle/.";
 
 impl ExperimentArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
@@ -78,7 +78,7 @@ impl ExperimentArgs {
             experiment::mlflow::export(&comparison, folder)?;
         }
         match self.json {
-            true => print(&json(&comparison)?),
+            true => print(&report::json(&comparison)?),
             false => print(&format!("{}\n{}\n", summary(&comparison), files.html.display())),
         }
     }

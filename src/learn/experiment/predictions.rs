@@ -81,6 +81,24 @@ impl PredictionTable {
         })
     }
 
+    /// Adds the rows of another table behind these. A column that only one of them has is lost.
+    pub fn append(&mut self, other: PredictionTable) {
+        fn join<T>(column: &mut Option<Vec<T>>, other: Option<Vec<T>>) {
+            match (column.as_mut(), other) {
+                (Some(column), Some(other)) => column.extend(other),
+                _ => *column = None,
+            }
+        }
+        self.rows.extend(other.rows);
+        self.labels.extend(other.labels);
+        self.probabilities.extend(other.probabilities);
+        join(&mut self.weights, other.weights);
+        join(&mut self.times, other.times);
+        join(&mut self.groups, other.groups);
+        join(&mut self.truth, other.truth);
+        join(&mut self.uncalibrated, other.uncalibrated);
+    }
+
     /// Reads a table and checks it.
     ///
     /// # Errors

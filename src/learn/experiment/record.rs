@@ -37,7 +37,7 @@ pub struct RunRecord {
     pub seed: u64,
     /// Where in its grid it stands.
     pub grid: Option<GridPlace>,
-    /// Which of several rolling folds it was judged on.
+    /// Which rolling fold, where there are several.
     #[serde(default)]
     pub fold: Option<FoldPlace>,
     /// The experiment it was run for.
@@ -98,10 +98,10 @@ pub struct GridPlace {
     pub values: String,
 }
 
-/// Which of several rolling folds a run was judged on.
+/// Which of the rolling folds a run was made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoldPlace {
-    /// Number of the fold, from 0, the earliest.
+    /// Number of the fold, from 0, the earliest first.
     pub number: usize,
     /// Folds in all.
     pub of: usize,

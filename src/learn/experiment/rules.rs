@@ -38,6 +38,9 @@ pub struct Limits {
     /// Farthest that PCOC in any band of scores (20 of equal mass) may be from 1, beyond what chance explains: the limit is
     /// broken where an interval that holds for all bands together leaves out all that is allowed.
     pub band_pcoc_within: Option<f64>,
+    /// The same for PCOC in any slice of the test rows (values of fields, frequency, hour of the day).
+    #[serde(default)]
+    pub slice_pcoc_within: Option<f64>,
 }
 
 /// How intervals are made.
@@ -50,13 +53,30 @@ pub struct BootstrapConfig {
     pub confidence: f64,
     /// Seed of the resamples.
     pub seed: u64,
-    /// Consecutive rows that are resampled together; 0 takes the groups of the schema, or 100 rows where it has none.
+    /// Which rows are resampled together.
+    pub blocks: BlockBy,
+    /// Consecutive rows of a block of rows; 0 takes 100.
     pub block_rows: usize,
+}
+
+/// Which rows are resampled together, because they are not independent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockBy {
+    /// The rows of a group where the schema has one and `block_rows` is 0; else consecutive rows.
+    #[default]
+    Auto,
+    /// The rows of a group.
+    Group,
+    /// The rows of an hour.
+    Hour,
+    /// Consecutive rows.
+    Rows,
 }
 
 impl Default for BootstrapConfig {
     fn default() -> Self {
-        BootstrapConfig { rounds: 1000, confidence: 0.95, seed: 1, block_rows: 0 }
+        BootstrapConfig { rounds: 1000, confidence: 0.95, seed: 1, blocks: BlockBy::Auto, block_rows: 0 }
     }
 }
 
@@ -114,6 +134,7 @@ pub(super) fn check(limits: &Limits, bootstrap: &BootstrapConfig, verdict: &Verd
         ("limits.model_mb", limits.model_mb),
         ("limits.pcoc_within", limits.pcoc_within),
         ("limits.band_pcoc_within", limits.band_pcoc_within),
+        ("limits.slice_pcoc_within", limits.slice_pcoc_within),
     ];
     for (key, limit) in limits {
         if limit.is_some_and(|limit| !(limit > 0.0 && limit.is_finite())) {

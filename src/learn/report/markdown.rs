@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::content::{Table, sections};
 use crate::learn::experiment::Comparison;
 
-/// The report as Markdown; its pictures are in the HTML.
+/// The report as Markdown; its pictures are in the HTML, the numbers behind them in the JSON.
 pub fn markdown(comparison: &Comparison) -> String {
     let mut text = format!("# {}\n\n", comparison.title);
     let mut paragraph = |line: &str| writeln!(text, "{line}\n").expect("writing to a string cannot fail");
@@ -17,12 +17,12 @@ pub fn markdown(comparison: &Comparison) -> String {
     for note in &comparison.notes {
         paragraph(&format!("Note: {note}"));
     }
-    for section in sections(comparison).iter().filter(|section| !section.tables.is_empty()) {
+    for section in sections(comparison).iter().filter(|section| !section.tables.is_empty() || !section.folded.is_empty()) {
         paragraph(&format!("## {}", section.title));
         for line in &section.text {
             paragraph(line);
         }
-        for table in &section.tables {
+        for table in section.tables.iter().chain(section.folded.iter().flat_map(|(_, tables)| tables)) {
             paragraph(of_table(table).trim_end());
         }
         if let Some(verbatim) = &section.verbatim {

@@ -2,34 +2,41 @@
 //!
 //! ```text
 //! folders ─▶ load: runs, models ─▶ evidence: test rows resampled ─▶ pairs, verdicts ─▶ winner
+//!                                       └─▶ sliced: where models differ, and when
 //! ```
 //!
-//! All runs must have the same rows and the same split. Points of a grid are chosen on validation rows only, with the function
+//! All runs must have the same rows and the same split; with rolling folds, the test rows of all folds are judged together. Points of a grid are chosen on validation rows only, with the function
 //! the runner uses. Intervals of all pairs hold together ([`crate::metrics::differences`]); what they say is [`verdict`].
 
 mod evidence;
 mod load;
+pub mod sliced;
 pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
 pub mod winner;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::describe::{self, Card};
 use super::kind::Kind;
 use super::record::{DataRecord, RunRecord};
 use super::rules::{BootstrapConfig, Limits, VerdictConfig};
 use super::runner::ExperimentRecord;
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
+use crate::learn::auction::AuctionReport;
+use crate::learn::report::exhibit::Exhibit;
 use crate::metrics::bootstrap::Interval;
+use crate::metrics::{Predictions, losses};
 use crate::metrics::resampled::Metric;
 use crate::model::Threads;
 use crate::model::bundle::ModelKind;
-use evidence::Evidence;
+use evidence::{Evidence, TestRows};
+use sliced::Sliced;
 use summary::{MetricDifference, ModelSummary};
 use verdict::Judge;
 use winner::Winner;
@@ -43,7 +50,7 @@ pub struct LoadedRun {
     pub record: RunRecord,
 }
 
-/// The answer. `comparison.json` is this, without the runs.
+/// The answer; `report.json` holds all of it but the runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// Name of the experiment, or of all of them.
@@ -60,8 +67,18 @@ pub struct Comparison {
     pub models: Vec<ModelSummary>,
     /// Mean log loss in nats of the true probabilities on the test rows, where they are known.
     pub truth_log_loss: Option<f64>,
-    /// The rows.
+    /// The rows; with rolling folds, those of the last one.
     pub data: DataRecord,
+    /// The rows of each rolling fold, the earliest first; one without folds.
+    pub folds: Vec<DataRecord>,
+    /// What is known about the features of these rows, where the experiment described them.
+    pub card: Option<Card>,
+    /// The test rows cut in several ways, each judged.
+    pub sliced: Vec<Sliced>,
+    /// What the models' bids would have come to, where the experiment holds an auction.
+    pub auction: Option<AuctionReport>,
+    /// What analyses of the experiment found.
+    pub exhibits: Vec<Exhibit>,
     /// Which rows were resampled together, in words.
     pub blocks: String,
     /// How intervals were made.
@@ -90,7 +107,7 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
     let mut notes = Vec::new();
     let mut runs: Vec<LoadedRun> = Vec::new();
     for folder in folders {
-        let experiment = load::experiment_of(folder)?;
+        let experiment = ExperimentRecord::read(&load::home(folder))?;
         let before = runs.len();
         load::collect(folder, experiment.as_ref(), &mut runs)?;
         if let Some(experiment) = experiment {
@@ -103,20 +120,12 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
             }
         }
     }
-    let first = runs.first().ok_or_else(|| {
+    if runs.is_empty() {
         let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        Error::config("compare", names.join(", "), "holds no finished run (a folder with run.json)")
-    })?;
-    let data = first.record.data.clone();
-    for run in &runs[1..] {
-        let other = &run.record.data;
-        if (other.fingerprint, other.split) != (data.fingerprint, data.split) {
-            let what = if other.fingerprint == data.fingerprint { "split" } else { "data" };
-            let message =
-                format!("has other {what} than {}: only runs on the same rows compare", first.folder.display());
-            return Err(Error::config("compare", run.folder.display().to_string(), message));
-        }
+        return Err(Error::config("compare", names.join(", "), "holds no finished run (a folder with run.json)"));
     }
+    let folds = load::folds(&runs)?;
+    let data = folds.last().cloned().expect("every run has its fold");
     let rules = experiments.first();
     let bootstrap = rules.map_or_else(BootstrapConfig::default, |rules| rules.bootstrap);
     let verdict = rules.map_or_else(VerdictConfig::default, |rules| rules.verdict);
@@ -124,14 +133,26 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
     if experiments.iter().any(|other| (other.bootstrap, other.verdict, other.limits) != (bootstrap, verdict, limits)) {
         notes.push("The experiments have different rules; those of the first one hold.".into());
     }
-    let truth_log_loss = first.record.truth_log_loss;
-    let mut models = load::group(runs, &limits)?;
+    let mut models = load::group(runs, folds.len(), &limits, &mut notes)?;
     let metric = verdict.metric;
     models.sort_by(|a, b| a.distance_from_best(metric).total_cmp(&b.distance_from_best(metric)));
+    let homes = homes(folders);
+    let (card, described) = describe_rows(&homes, &folds, &mut notes)?;
 
-    let evidence = Evidence::read(&models, &bootstrap, threads, interrupt)?;
+    let rows = TestRows::read(&models[0], &bootstrap)?;
+    let cuttings = sliced::cuttings(&rows, &folds, &described);
+    let evidence = Evidence::read(&models, &rows, &cuttings, &bootstrap, threads, interrupt)?;
+    let confidence = bootstrap.confidence;
+    let sliced = sliced::judge(&rows, &cuttings, &evidence, models.len(), confidence);
+    let farthest = sliced::farthest_off(&sliced, models.len(), confidence);
+    for (model, farthest) in models.iter_mut().zip(farthest) {
+        model.check_slices(&limits, farthest);
+    }
+    let truth_log_loss = rows.table.truth.as_ref().and_then(|truth| {
+        losses::log_loss(&Predictions::new(&rows.table.labels, truth, rows.table.weights.as_deref()))
+    });
     let margin = verdict.margin_on(models[0].runs[0].record.test.ctr);
-    let judge = Judge { metric, margin, rows: data.test.rows };
+    let judge = Judge { metric, margin, rows: rows.table.rows.len() as u64 };
     let pair = |a: usize, b: usize| Some(judge.pair(&models[a], &models[b], evidence.between(metric, a, b)?));
     let (winner, reason) = winner::choose(&models, &limits, &verdict, margin, &pair);
     let sentence = match models.len() {
@@ -148,8 +169,11 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
             (against(Some(0)), against(base), if at > 0 { metric_differences(&evidence, at) } else { Vec::new() })
         })
         .collect();
-    for (model, (best, base, metrics)) in models.iter_mut().zip(pairs) {
+    let components: Vec<_> = models.iter().map(|model| model.components_minus(&models[0])).collect();
+    for (at, (model, (best, base, metrics))) in models.iter_mut().zip(pairs).enumerate() {
         (model.versus_best, model.versus_base, model.metrics_minus_best) = (best, base, metrics);
+        model.components_minus_best = components[at].filter(|_| at > 0);
+        model.reliability_before = evidence.reliability_before(at).to_vec();
     }
     let one_seed: Vec<&str> =
         models.iter().filter(|model| model.seed_noise_unknown()).map(|model| model.name.as_str()).collect();
@@ -170,7 +194,12 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
         models,
         truth_log_loss,
         data,
-        blocks: evidence.blocks,
+        folds,
+        card,
+        sliced,
+        auction: first_of(&homes, load::auction)?,
+        exhibits: exhibits_of(&homes)?,
+        blocks: rows.blocks_are,
         bootstrap,
         rules: verdict,
         margin,
@@ -179,6 +208,43 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
         experiments,
         notes,
     })
+}
+
+/// The folders of the experiments that are compared, each once.
+fn homes(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut homes: Vec<PathBuf> = Vec::new();
+    for home in folders.iter().map(|folder| load::home(folder)) {
+        if !homes.contains(&home) {
+            homes.push(home);
+        }
+    }
+    homes
+}
+
+/// The first of the experiments' answers that is there.
+fn first_of<T>(homes: &[PathBuf], read: impl Fn(&Path) -> Result<Option<T>>) -> Result<Option<T>> {
+    homes.iter().find_map(|home| read(home).transpose()).transpose()
+}
+
+fn exhibits_of(homes: &[PathBuf]) -> Result<Vec<Exhibit>> {
+    let all: Vec<Vec<Exhibit>> = homes.iter().map(|home| load::exhibits(home)).collect::<Result<_>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// The data card of the last fold and the slicings of all; nothing where some fold was not described.
+fn describe_rows(
+    homes: &[PathBuf],
+    folds: &[DataRecord],
+    notes: &mut Vec<String>,
+) -> Result<(Option<Card>, Vec<describe::Slicings>)> {
+    let of = |fold: &DataRecord| first_of(homes, |home| describe::read(home, fold));
+    let described: Option<Vec<_>> = folds.iter().map(of).collect::<Result<Vec<_>>>()?.into_iter().collect();
+    let Some(described) = described else {
+        notes.push("The folders hold no description of these rows, so there are no slices by field and no data card.".into());
+        return Ok((None, Vec::new()));
+    };
+    let (mut cards, slicings): (Vec<Card>, Vec<_>) = described.into_iter().unzip();
+    Ok((cards.pop(), slicings))
 }
 
 /// Every metric of the model at this place minus that of the best one.

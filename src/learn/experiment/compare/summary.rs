@@ -11,6 +11,7 @@ use crate::metrics::calibration::ReliabilityBin;
 use crate::metrics::delong::AucDifference;
 use crate::metrics::distributions::normal_quantile;
 use crate::metrics::resampled::Metric;
+use crate::metrics::variance::{Components, components};
 use crate::model::bundle::ModelKind;
 
 /// One number over seeds.
@@ -24,7 +25,8 @@ pub struct Spread {
     pub values: Vec<f64>,
 }
 
-/// One model of the leaderboard. Metrics are those of the test rows, one value a seed.
+/// One model of the leaderboard. Metrics are those of the test rows, one value a seed; over several folds, their mean weighted
+/// by test rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelSummary {
     /// Name, unique in the comparison.
@@ -71,6 +73,12 @@ pub struct ModelSummary {
     pub p99_micros_100: f64,
     /// Median in microseconds for 100 rows, the median over seeds.
     pub p50_micros_100: f64,
+    /// What of the variance of a run's log loss comes from its seed and what from its fold.
+    pub components: Option<Components>,
+    /// The same of the difference from the model that leads, run by run; `None` for that one itself, or where seeds differ.
+    pub components_minus_best: Option<Components>,
+    /// Reliability on the test rows before calibration, first seed; empty where runs do not keep it.
+    pub reliability_before: Vec<ReliabilityBin>,
     /// Limits of the recipe that it breaks, in words.
     pub broken_limits: Vec<String>,
     /// What a reader must know.
@@ -133,16 +141,23 @@ impl ModelSummary {
     /// Summary of the runs of one model, still without pairs.
     pub(super) fn new(name: String, runs: Vec<LoadedRun>, grid: Option<GridSummary>, limits: &Limits) -> Self {
         let records = || runs.iter().map(|run| &run.record);
-        let spread = |value: &dyn Fn(&RunRecord) -> f64| Spread::of(records().map(value).collect());
         let optional = |value: &dyn Fn(&RunRecord) -> Option<f64>| {
-            records().map(value).collect::<Option<Vec<f64>>>().map(Spread::of)
+            let of_seed = |folds: &[LoadedRun]| {
+                let rows = |run: &LoadedRun| run.record.data.test.rows as f64;
+                let all: f64 = folds.iter().map(rows).sum();
+                folds.iter().map(|run| Some(rows(run) / all * value(&run.record)?)).sum::<Option<f64>>()
+            };
+            by_seed(&runs).map(of_seed).collect::<Option<Vec<f64>>>().map(Spread::of)
+        };
+        let spread = |value: &dyn Fn(&RunRecord) -> f64| {
+            optional(&|run| Some(value(run))).expect("a value that every run has, each seed has")
         };
         let mut notes: Vec<String> = records().flat_map(|record| record.notes.clone()).collect();
         notes.dedup();
         notes.truncate(1);
         let mut summary = ModelSummary {
             kind: runs[0].record.kind,
-            seeds: records().map(|record| record.seed).collect(),
+            seeds: by_seed(&runs).map(|folds| folds[0].record.seed).collect(),
             grid,
             log_loss: spread(&|run| run.test.log_loss),
             excess_log_loss: optional(&|run| run.truth_log_loss.map(|truth| run.test.log_loss - truth)),
@@ -162,6 +177,9 @@ impl ModelSummary {
             p99_micros_1: median(records().map(|record| record.scoring.one.p99_micros).collect()),
             p99_micros_100: median(records().map(|record| record.scoring.hundred.p99_micros).collect()),
             p50_micros_100: median(records().map(|record| record.scoring.hundred.p50_micros).collect()),
+            components: components(&by_seed(&runs).map(|folds| losses(folds)).collect::<Vec<_>>()),
+            components_minus_best: None,
+            reliability_before: Vec::new(),
             broken_limits: Vec::new(),
             notes,
             versus_best: None,
@@ -172,6 +190,21 @@ impl ModelSummary {
         };
         summary.broken_limits = summary.broken(limits);
         summary
+    }
+
+    /// The runs of each seed, by fold.
+    pub fn runs_by_seed(&self) -> impl Iterator<Item = &[LoadedRun]> {
+        by_seed(&self.runs)
+    }
+
+    /// What seeds and folds add to the difference from `best`; `None` where the two do not have the same seeds.
+    pub(super) fn components_minus(&self, best: &ModelSummary) -> Option<Components> {
+        if self.seeds != best.seeds {
+            return None;
+        }
+        let pairs = self.runs_by_seed().zip(best.runs_by_seed());
+        let differences = pairs.map(|(own, best)| losses(own).iter().zip(losses(best)).map(|(a, b)| a - b).collect());
+        components(&differences.collect::<Vec<Vec<f64>>>())
     }
 
     /// Whether it can be published.
@@ -193,6 +226,15 @@ impl ModelSummary {
             Metric::NormalizedEntropy => mean(&self.normalized_entropy),
             Metric::Auc => self.auc.as_ref().map_or(f64::INFINITY, |auc| 1.0 - auc.mean),
             Metric::Pcoc => (mean(&self.pcoc) - 1.0).abs(),
+        }
+    }
+
+    /// Checks the limit on slices by the one that is `farthest` from 1, and how far it is at least.
+    pub(super) fn check_slices(&mut self, limits: &Limits, farthest: Option<(f64, String)>) {
+        if let (Some(limit), Some((off, slice))) = (limits.slice_pcoc_within, farthest)
+            && off > limit
+        {
+            self.broken_limits.push(format!("{slice}: PCOC away from 1 by at least {off:.3}, at most {limit} allowed"));
         }
     }
 
@@ -218,6 +260,16 @@ impl ModelSummary {
         check(limits.band_pcoc_within, farthest.map(|(_, off)| off), &what, "", 3);
         broken
     }
+}
+
+/// The runs of each seed, by fold.
+fn by_seed(runs: &[LoadedRun]) -> impl Iterator<Item = &[LoadedRun]> {
+    runs.chunk_by(|a, b| a.record.seed == b.record.seed)
+}
+
+/// Test log loss of each run.
+fn losses(runs: &[LoadedRun]) -> Vec<f64> {
+    runs.iter().map(|run| run.record.test.log_loss).collect()
 }
 
 /// Each band of scores, and how far its PCOC is from 1 at least, by intervals that hold for all bands together (Bonferroni).

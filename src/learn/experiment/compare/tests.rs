@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::learn::experiment::predictions::{PredictionTable, TEST_FILE};
-use crate::learn::experiment::record::{GridPlace, folder_name};
+use crate::learn::experiment::record::{FoldPlace, GridPlace, RECORD_FILE, folder_name};
+use crate::learn::experiment::rules::BlockBy;
 use crate::learn::experiment::{RunOptions, tests as experiments};
 use crate::metrics;
 use crate::model::Threads;
@@ -169,4 +170,113 @@ fn the_grid_is_chosen_on_validation_rows() {
     let grid = model.grid.as_ref().unwrap();
     assert_eq!((grid.chosen.as_str(), grid.seeds), ("alpha = 1", 1));
     assert_eq!(grid.tried, [("alpha = 0".to_owned(), 0.5), ("alpha = 1".to_owned(), 0.4)]);
+}
+
+/// Two folds of one split: the second one's test rows follow those of the first.
+#[test]
+fn the_test_rows_of_folds_are_judged_together() {
+    let mut template = template();
+    let folder = tempfile::tempdir().unwrap();
+    let split = template.data.split;
+    for number in 0..2 {
+        template.fold = Some(FoldPlace { number, of: 2 });
+        template.data.split = if number == 0 { split } else { hash::Fingerprint::of(b"second") };
+        for seed in [1, 2, 3] {
+            for (model, noise) in [("a", 0.2), ("b", 0.9)] {
+                let salt = 1000 * seed + 100_000 * number as u64 + if model == "a" { 0 } else { 500 };
+                let parent = folder.path().join(format!("fold-{number}"));
+                let run = write(&parent, &template, model, seed, 4_000, noise, salt);
+                let mut record = RunRecord::read(&run).unwrap();
+                record.settings = serde_json::json!({ "noise": noise });
+                let runs = folder.path().join(format!("{model}-f{}-{seed}", number + 1));
+                std::fs::rename(&run, &runs).unwrap();
+                std::fs::write(runs.join(RECORD_FILE), record.to_json()).unwrap();
+            }
+        }
+    }
+    for number in 0..2 {
+        std::fs::remove_dir(folder.path().join(format!("fold-{number}"))).unwrap();
+    }
+    let comparison = of(folder.path()).unwrap();
+    assert_eq!((comparison.folds.len(), comparison.models.len()), (2, 2));
+    let [a, b] = &comparison.models[..] else { panic!() };
+    assert_eq!((a.name.as_str(), a.seeds.as_slice(), a.runs.len()), ("a", &[1, 2, 3][..], 6));
+    let means: f64 = a.runs.iter().map(|run| run.record.test.log_loss).sum::<f64>() / 6.0;
+    assert!((a.log_loss.mean - means).abs() < 1e-12 && a.log_loss.values.len() == 3);
+    let pair = b.versus_best.as_ref().unwrap();
+    assert!((pair.difference.estimate - (b.log_loss.mean - a.log_loss.mean)).abs() < 1e-9);
+    // The rows of both folds are the same here, so that no variance comes from the fold.
+    let components = b.components.unwrap();
+    assert_eq!((components.seeds, components.folds), (3, 2));
+    assert!(b.components_minus_best.unwrap().mean > 0.0);
+    assert!(comparison.winner.unwrap().run.ends_with("a-f2-1") || comparison.reason.contains("a wins"));
+
+    std::fs::remove_dir_all(folder.path().join("b-f2-3")).unwrap();
+    let fewer = of(folder.path()).unwrap();
+    assert_eq!(fewer.models[1].seeds, [1, 2]);
+    assert!(fewer.notes.iter().any(|note| note.contains("b, seed 3, is left out")), "{:?}", fewer.notes);
+}
+
+#[test]
+fn blocks_are_rows_groups_or_hours() {
+    let template = template();
+    let folder = tempfile::tempdir().unwrap();
+    let run = write(folder.path(), &template, "a", 1, 2_000, 0.3, 100);
+    let runs = vec![LoadedRun { record: RunRecord::read(&run).unwrap(), folder: run.clone() }];
+    let model = ModelSummary::new("a".into(), runs, None, &Limits::default());
+    let blocks = |blocks, block_rows| {
+        let bootstrap = BootstrapConfig { blocks, block_rows, ..BootstrapConfig::default() };
+        evidence::TestRows::read(&model, &bootstrap).map(|rows| (rows.blocks.blocks(), rows.blocks_are))
+    };
+    assert_eq!(blocks(BlockBy::Auto, 0).unwrap().0, 20, "100 rows each");
+    assert_eq!(blocks(BlockBy::Rows, 50).unwrap().0, 40);
+    let error = blocks(BlockBy::Hour, 0).unwrap_err().to_string();
+    assert!(error.contains("bootstrap.blocks") && error.contains("no time"), "{error}");
+    let mut table = PredictionTable::read(&run.join(TEST_FILE)).unwrap();
+    table.times = Some((0..2_000).map(|row| 1_700_000_000 + row * 60).collect());
+    table.groups = Some((0..2_000).map(|row| row / 4).collect());
+    table.write(&run.join(TEST_FILE)).unwrap();
+    assert_eq!(blocks(BlockBy::Auto, 0).unwrap(), (500, "the rows of one group stay together".to_owned()));
+    assert_eq!(blocks(BlockBy::Hour, 0).unwrap(), (34, "the rows of one hour stay together".to_owned()));
+}
+
+/// A model that is wrong in one slice only differs there, and breaks a limit there.
+#[test]
+fn slices_show_where_a_model_is_wrong() {
+    let template = template();
+    let folder = tempfile::tempdir().unwrap();
+    for (model, off) in [("a", 0.0), ("b", 1.0)] {
+        let run = write(folder.path(), &template, model, 1, 20_000, 0.0, 100);
+        let mut table = PredictionTable::read(&run.join(TEST_FILE)).unwrap();
+        // Five hours of many days; in the third one B promises far too much.
+        table.times = Some((0..20_000).map(|row| row % 1_000 * 86_400 + row / 4_000 * 3_600).collect());
+        for p in &mut table.probabilities[8_000..12_000] {
+            *p = 1.0 / (1.0 + (1.0 - *p) / *p * f64::exp(-off));
+        }
+        table.write(&run.join(TEST_FILE)).unwrap();
+        let mut record = RunRecord::read(&run).unwrap();
+        record.test = metrics::evaluate(&table.labels, &table.probabilities, None, None).unwrap();
+        std::fs::write(run.join(RECORD_FILE), record.to_json()).unwrap();
+    }
+    let comparison = of(folder.path()).unwrap();
+    let hours = comparison.sliced.iter().find(|sliced| sliced.by == sliced::SlicedBy::Hour).unwrap();
+    assert_eq!(hours.slices.len(), 5);
+    for (at, slice) in hours.slices.iter().enumerate() {
+        let minus = slice.models[1].minus_best.unwrap();
+        let pcoc = slice.models[1].pcoc.unwrap();
+        match at {
+            2 => assert!(minus.low.unwrap() > 0.0 && pcoc.low.unwrap() > 1.1, "{slice:?}"),
+            _ => assert!(minus.value.abs() < 1e-12 && (pcoc.value - 1.0).abs() < 0.1, "{slice:?}"),
+        }
+    }
+    let farthest = sliced::farthest_off(&comparison.sliced, 2, 0.95);
+    let (off, name) = farthest[1].clone().unwrap();
+    assert!(off > 0.1 && name.contains("02:00"), "{off} {name}");
+    let limits = Limits { slice_pcoc_within: Some(0.05), ..Limits::default() };
+    let mut model = comparison.models[1].clone();
+    model.check_slices(&limits, farthest[1].clone());
+    assert!(model.broken_limits[0].contains("02:00 to 02:59: PCOC away from 1"), "{:?}", model.broken_limits);
+    let time = comparison.sliced.iter().find(|sliced| sliced.by == sliced::SlicedBy::Time).unwrap();
+    assert!((2..=30).contains(&time.slices.len()));
+    assert_eq!(time.slices.iter().map(|slice| slice.rows).sum::<u64>(), 20_000);
 }

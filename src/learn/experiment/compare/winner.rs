@@ -13,7 +13,7 @@ use crate::learn::experiment::rules::{Limits, Tie, VerdictConfig};
 pub struct Winner {
     /// Its name.
     pub model: String,
-    /// Seed of the run to ship: the one with the least validation log loss.
+    /// Seed of the run to ship: of the last fold, the one with the least validation log loss.
     pub seed: u64,
     /// Folder of that run; its bundle is in `bundle/`.
     pub run: PathBuf,
@@ -101,7 +101,10 @@ pub(super) fn choose(
     }
     reasons.push(rule);
     let loss = |run: &&super::LoadedRun| run.record.selection_log_loss.unwrap_or(f64::INFINITY);
-    let run = models[at].runs.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).expect("a model has at least one run");
+    // The bundle of the last fold has learned from the most recent rows.
+    let last = models[at].runs.iter().map(super::LoadedRun::fold).max().unwrap_or(0);
+    let of_last = models[at].runs.iter().filter(|run| run.fold() == last);
+    let run = of_last.min_by(|a, b| loss(a).total_cmp(&loss(b))).expect("a model has at least one run");
     let winner = Winner { model: name.clone(), seed: run.record.seed, run: run.folder.clone() };
     (Some(winner), reasons.join(" "))
 }
@@ -115,6 +118,7 @@ fn rule(limits: &Limits, tie: Tie, margin: f64, leads: &str) -> String {
         limit(limits.model_mb, "size", " MB"),
         limit(limits.pcoc_within, "PCOC away from 1 by", ""),
         limit(limits.band_pcoc_within, "PCOC of any band of scores away from 1 by", ""),
+        limit(limits.slice_pcoc_within, "PCOC of any slice away from 1 by", ""),
     ]
     .into_iter()
     .flatten()

@@ -23,13 +23,15 @@ pub(super) enum Scale {
     Log,
     /// By their log-odds; numbers must be inside (0, 1).
     LogOdds,
+    /// Evenly, seconds, with ticks at whole minutes, hours or days.
+    Time,
 }
 
 /// One axis.
 #[derive(Debug, Clone)]
 pub(super) struct Axis {
     /// What it shows, with its unit.
-    pub(super) label: &'static str,
+    pub(super) label: String,
     pub(super) scale: Scale,
     pub(super) low: f64,
     pub(super) high: f64,
@@ -50,7 +52,7 @@ impl Axis {
     /// Share of the axis, 0 to 1, at which `value` lies; outside values go to the ends.
     fn share(&self, value: f64) -> f64 {
         let place = |value: f64| match self.scale {
-            Scale::Linear => value,
+            Scale::Linear | Scale::Time => value,
             Scale::Log => value.max(f64::MIN_POSITIVE).ln(),
             Scale::LogOdds => {
                 let p = value.clamp(1e-15, 1.0 - 1e-15);
@@ -68,8 +70,20 @@ impl Axis {
             Scale::Linear => linear_ticks(self.low, self.high, most),
             Scale::Log => log_ticks(self.low, self.high, most),
             Scale::LogOdds => log_odds_ticks(self.low, self.high, most),
+            Scale::Time => time_ticks(self.low, self.high, most),
         }
     }
+}
+
+fn time_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
+    const MINUTES: [f64; 14] =
+        [1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 360.0, 720.0, 1440.0, 2880.0, 10080.0, 20160.0, 40320.0, 131_040.0];
+    let within = |step: f64| -> Vec<f64> {
+        let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+        (first..=last).take(1000).map(|at| at as f64 * step).collect()
+    };
+    let few = MINUTES.iter().map(|minutes| within(minutes * 60.0)).find(|ticks| ticks.len() <= most);
+    few.filter(|ticks| !ticks.is_empty()).unwrap_or_else(|| linear_ticks(low, high, most))
 }
 
 fn linear_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
@@ -121,7 +135,7 @@ impl Frame {
             frame.push(format_args!("<text x=\"{:.1}\" y=\"{:.1}\" class=\"end\">{text}</text>", left - 6.0, at + 4.0));
         }
         let middle = (TOP + frame.bottom()) / 2.0;
-        let label = frame.y.label;
+        let label = escape(&frame.y.label);
         frame.push(format_args!(
             "<text transform=\"translate(13 {middle:.1}) rotate(-90)\" class=\"middle label\">{label}</text>"
         ));
@@ -131,7 +145,7 @@ impl Frame {
 
     /// A frame whose rows are named things: no vertical axis, `left` units for the names.
     pub(super) fn of_rows(x: Axis, left: f64, height: f64) -> Frame {
-        let y = Axis { label: "", scale: Scale::Linear, low: 0.0, high: 1.0, format: |_| String::new() };
+        let y = Axis { label: String::new(), scale: Scale::Linear, low: 0.0, high: 1.0, format: |_| String::new() };
         let mut frame = Frame { x, y, height, left, body: String::new() };
         for tick in frame.x.ticks(5) {
             let (at, bottom) = (frame.x_at(tick), frame.bottom());
@@ -144,7 +158,7 @@ impl Frame {
     }
 
     fn label_x(&mut self) {
-        let (middle, bottom, label) = ((self.left + WIDTH - RIGHT) / 2.0, self.height - 6.0, self.x.label);
+        let (middle, bottom, label) = ((self.left + WIDTH - RIGHT) / 2.0, self.height - 6.0, escape(&self.x.label));
         self.push(format_args!("<text x=\"{middle:.1}\" y=\"{bottom:.1}\" class=\"middle label\">{label}</text>"));
     }
 
@@ -174,6 +188,16 @@ impl Frame {
         self.body.push('\n');
     }
 
+    /// What follows up to [`Frame::end`] belongs to a series, by its number, and is shown and hidden with it.
+    pub(super) fn begin(&mut self, series: usize) {
+        self.push(format_args!("<g data-s=\"{series}\">"));
+    }
+
+    /// Ends what [`Frame::begin`] began.
+    pub(super) fn end(&mut self) {
+        self.push(format_args!("</g>"));
+    }
+
     /// A line through points given as numbers.
     pub(super) fn line(&mut self, points: impl IntoIterator<Item = (f64, f64)>, class: &str) {
         let mut path = String::new();
@@ -190,7 +214,7 @@ impl Frame {
     pub(super) fn dot(&mut self, x: f64, y: f64, class: &str, hover: &str) {
         let (x, y, hover) = (self.x_at(x), self.y_at(y), escape(hover));
         self.push(format_args!(
-            "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{hover}</title></circle>"
+            "<circle class=\"{class} pt\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{hover}</title></circle>"
         ));
     }
 
@@ -245,13 +269,14 @@ mod tests {
         assert!(near(&log_ticks(0.01, 1.0, 8), &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]));
         assert!(near(&log_ticks(0.012, 0.03, 6), &[0.02, 0.03]));
         assert!(log_ticks(1e-9, 1.0, 6).len() <= 6);
+        assert_eq!(time_ticks(1_700_000_000.0, 1_700_010_000.0, 6), [1_700_002_800.0, 1_700_006_400.0, 1_700_010_000.0]);
         assert_eq!(log_odds_ticks(0.02, 0.95, 6), [0.03, 0.1, 0.25, 0.5, 0.75, 0.9]);
         assert_eq!(log_odds_ticks(0.0001, 0.9, 6), [0.0001, 0.001, 0.01, 0.1, 0.5, 0.9]);
     }
 
     #[test]
     fn places_stay_inside_the_frame() {
-        let axis = |scale| Axis { label: "x", scale, low: 0.01, high: 1.0, format: percent };
+        let axis = |scale| Axis { label: "x".into(), scale, low: 0.01, high: 1.0, format: percent };
         let odds = Axis { low: 0.1, high: 0.9, ..axis(Scale::LogOdds) };
         assert!((odds.share(0.5) - 0.5).abs() < 1e-9 && odds.share(1.0) == 1.0);
         let frame = Frame::new(axis(Scale::Log), axis(Scale::Linear), 300.0);
