@@ -62,11 +62,13 @@ fn main() -> Result<(), Failure> {
     let report = folder.join("report.html");
     let mut least = (Duration::MAX, 0);
     for _ in 0..options.rounds.max(1) {
-        let measured = watched(Command::new(env!("CARGO_BIN_EXE_pctr")).arg("compare").arg(&out).arg("-o").arg(&report))?;
+        let measured =
+            watched(Command::new(env!("CARGO_BIN_EXE_pctr")).arg("compare").arg(&out).arg("-o").arg(&report))?;
         eprintln!("{:.2} s, peak {:.0} MB", measured.0.as_secs_f64(), measured.1 as f64 / 1e6);
         least = (least.0.min(measured.0), least.1.max(measured.1));
     }
-    let [html, json] = ["html", "json"].map(|ending| fs::metadata(report.with_extension(ending)).map(|file| file.len()));
+    let [html, json] =
+        ["html", "json"].map(|ending| fs::metadata(report.with_extension(ending)).map(|file| file.len()));
     let line = format!(
         "compare,{},{},{},1000,{:.3},{:.0},{:.3},{:.3}",
         options.models,
@@ -112,7 +114,8 @@ fn make_runs(options: &Options, folder: &Path) -> Result<(), Failure> {
             let error = |row: usize, salt: u64| (0..4).map(|at| uniform(salt + 7 * at, row as u64) - 0.5).sum::<f64>();
             let score = |row: usize, p: f64| {
                 // What a model gets wrong whatever the seed, what a seed adds, and a little too high.
-                let off = 0.2 * model as f64 * error(row, 1_000_000 * model) + 0.1 * error(row, salt) + 0.02 * model as f64;
+                let off =
+                    0.2 * model as f64 * error(row, 1_000_000 * model) + 0.1 * error(row, salt) + 0.02 * model as f64;
                 1.0 / (1.0 + (1.0 - p) / p * (-off).exp())
             };
             let mut table = table.clone();

@@ -270,8 +270,7 @@ mod tests {
         let blocks = RowBlocks::new(6_000, Blocks::Rows(10));
         let cells = SliceCells::new(&slices, 5, &blocks);
         let sums = cells.sums(|row| [2.0, 2.0 * worse(row)]);
-        let differences: Vec<f64> =
-            [0, 2, 4].map(|slice| ratio(&cells, &sums, slice, 1, 0).unwrap().estimate).to_vec();
+        let differences: Vec<f64> = [0, 2, 4].map(|slice| ratio(&cells, &sums, slice, 1, 0).unwrap().estimate).to_vec();
         assert!(
             differences[0] == 0.0 && (differences[1] - 0.1).abs() < 1e-12 && differences[2] == 0.0,
             "{differences:?}"

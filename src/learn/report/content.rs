@@ -184,8 +184,10 @@ fn ranking(comparison: &Comparison) -> Section {
 fn calibration(comparison: &Comparison) -> Section {
     let mut section = section(
         "Calibration",
-        &["The calibrator is fitted on the validation rows and chosen by cross-validated log loss there. PCOC is predicted \
-           clicks over clicks on the test rows: 1 is right on average, 1.1 bids a tenth too high."],
+        &[
+            "The calibrator is fitted on the validation rows and chosen by cross-validated log loss there. PCOC is predicted \
+           clicks over clicks on the test rows: 1 is right on average, 1.1 bids a tenth too high.",
+        ],
     );
     let first = charts::first_runs(&comparison.models);
     if comparison.models.iter().any(|model| !model.reliability_before.is_empty()) {
@@ -215,8 +217,10 @@ fn calibration(comparison: &Comparison) -> Section {
 fn slices(comparison: &Comparison) -> Section {
     let mut section = section(
         "Slices",
-        &["Differences from the best model are drawn to what all slices of a cutting show (empirical Bayes), so that tiny slices \
-           do not shout; means over seeds. Intervals are for one slice at a time: of many slices, some stand out by chance."],
+        &[
+            "Differences from the best model are drawn to what all slices of a cutting show (empirical Bayes), so that tiny slices \
+           do not shout; means over seeds. Intervals are for one slice at a time: of many slices, some stand out by chance.",
+        ],
     );
     let cuttings: Vec<&Sliced> =
         comparison.sliced.iter().filter(|sliced| !matches!(sliced.by, SlicedBy::Time | SlicedBy::Age)).collect();
@@ -239,7 +243,9 @@ fn slices(comparison: &Comparison) -> Section {
 fn time(comparison: &Comparison) -> Section {
     let mut section = section(
         "Time",
-        &["Test rows in the order of time, means over seeds. A loss that rises with the age of the model says how often to train."],
+        &[
+            "Test rows in the order of time, means over seeds. A loss that rises with the age of the model says how often to train.",
+        ],
     );
     let models = &comparison.models;
     let sliced = |by: SlicedBy| comparison.sliced.iter().find(|sliced| sliced.by == by);
@@ -247,7 +253,11 @@ fn time(comparison: &Comparison) -> Section {
         section.charts.extend(svg.map(|svg| chart(title, caption, svg, legend(comparison))));
     };
     if let Some(by_time) = sliced(SlicedBy::Time) {
-        add("Loss over time", "Progressive log loss on the test rows.", charts::over_time(models, by_time, Value::LogLoss));
+        add(
+            "Loss over time",
+            "Progressive log loss on the test rows.",
+            charts::over_time(models, by_time, Value::LogLoss),
+        );
         let caption = "Below the line a model is better than the best one of the leaderboard at that time; intervals are for one \
                        point at a time.";
         if models.len() > 1 {
@@ -257,7 +267,8 @@ fn time(comparison: &Comparison) -> Section {
         add("Calibration over time", caption, charts::over_time(models, by_time, Value::Pcoc));
     }
     if let Some(by_age) = sliced(SlicedBy::Age).filter(|_| comparison.folds.len() > 1) {
-        let caption = "Folds are laid over each other: each row stands at the time since the last training row of its fold.";
+        let caption =
+            "Folds are laid over each other: each row stands at the time since the last training row of its fold.";
         add("Loss against the age of the model", caption, charts::over_time(models, by_age, Value::LogLoss));
     }
     let tables = [SlicedBy::Time, SlicedBy::Age].into_iter().filter_map(sliced);
@@ -269,7 +280,8 @@ fn time(comparison: &Comparison) -> Section {
 fn exhibit(exhibit: &Exhibit) -> Section {
     let drawn = |drawing: &super::exhibit::Drawing| {
         let svg = charts::drawing(drawing)?;
-        let legend = drawing.series.iter().enumerate().map(|(at, series)| (series.name.clone(), charts::series_class(at)));
+        let legend =
+            drawing.series.iter().enumerate().map(|(at, series)| (series.name.clone(), charts::series_class(at)));
         let legend: Vec<_> = legend.collect();
         // One series of bars needs no name beside the heading.
         let alone = legend.len() == 1 && drawing.form == Form::Bars;
@@ -286,7 +298,8 @@ fn exhibit(exhibit: &Exhibit) -> Section {
 
 fn auction(comparison: &Comparison) -> Section {
     let Some(report) = &comparison.auction else { return Section::default() };
-    let mut section = section("Auction", &["What the bids of each model would have won, spent and earned on the test rows."]);
+    let mut section =
+        section("Auction", &["What the bids of each model would have won, spent and earned on the test rows."]);
     section.text.extend(report.verdicts());
     section.tables = tables::auction(report);
     section
@@ -295,10 +308,13 @@ fn auction(comparison: &Comparison) -> Section {
 fn cost(comparison: &Comparison) -> Section {
     let mut section = section(
         "Cost",
-        &["Scoring is timed from encoded rows to calibrated probabilities on one thread, warm; the median over seeds of the 99th \
-           percentile is shown."],
+        &[
+            "Scoring is timed from encoded rows to calibrated probabilities on one thread, warm; the median over seeds of the 99th \
+           percentile is shown.",
+        ],
     );
-    let notes = comparison.models.iter().flat_map(|model| model.notes.iter().map(|note| format!("{}: {note}.", model.name)));
+    let notes =
+        comparison.models.iter().flat_map(|model| model.notes.iter().map(|note| format!("{}: {note}.", model.name)));
     section.text.extend(notes);
     section.tables = vec![tables::cost(comparison)];
     section

@@ -50,8 +50,7 @@ pub fn json(comparison: &Comparison) -> Result<String> {
             training: &run.record.training.curve,
         })
     });
-    let document =
-        Document { format: FORMAT, pctr: env!("CARGO_PKG_VERSION"), comparison, curves: curves.collect() };
+    let document = Document { format: FORMAT, pctr: env!("CARGO_PKG_VERSION"), comparison, curves: curves.collect() };
     let text = serde_json::to_string_pretty(&document).map_err(|error| Error::Bug(error.to_string()))?;
     Ok(text + "\n")
 }

@@ -17,7 +17,9 @@ pub fn markdown(comparison: &Comparison) -> String {
     for note in &comparison.notes {
         paragraph(&format!("Note: {note}"));
     }
-    for section in sections(comparison).iter().filter(|section| !section.tables.is_empty() || !section.folded.is_empty()) {
+    for section in
+        sections(comparison).iter().filter(|section| !section.tables.is_empty() || !section.folded.is_empty())
+    {
         paragraph(&format!("## {}", section.title));
         for line in &section.text {
             paragraph(line);

@@ -49,7 +49,11 @@ pub fn write(comparison: &Comparison, path: &Path) -> Result<ReportFiles> {
     if path.extension().is_none_or(|extension| extension != "html") {
         return Err(Error::config("-o", path.display().to_string(), "expected a name that ends in .html"));
     }
-    let files = ReportFiles { html: path.to_path_buf(), markdown: path.with_extension("md"), json: path.with_extension("json") };
+    let files = ReportFiles {
+        html: path.to_path_buf(),
+        markdown: path.with_extension("md"),
+        json: path.with_extension("json"),
+    };
     write_bytes(&files.html, html(comparison)?.as_bytes())?;
     write_bytes(&files.markdown, markdown(comparison).as_bytes())?;
     write_bytes(&files.json, json(comparison)?.as_bytes())?;

@@ -89,7 +89,7 @@ fn the_page_is_whole_and_needs_no_network() {
     {
         assert!(page.contains(text), "{text}");
     }
-    for text in ["By site", "By hour of the day", "PSI by chance", "CPU-hours", "SD of seeds"] {
+    for text in ["By site", "By score of the leader", "PSI by chance", "CPU-hours", "SD of seeds"] {
         assert!(page.contains(text), "{text}");
     }
     assert!(page.len() < 400_000, "{} bytes", page.len());
@@ -105,9 +105,18 @@ fn markdown_and_csv_say_the_same() {
     let files = write_all(&comparison, &folder.path().join("out")).unwrap();
     let text = std::fs::read_to_string(&files.markdown).unwrap();
     assert!(text.starts_with("# small\n") && text.contains(&format!("**{}**", comparison.verdict)));
-    for section in
-        ["Leaderboard", "Differences", "Cost", "Calibration", "Slices", "Time", "Training", "Every run", "Data", "Reproduce"]
-    {
+    for section in [
+        "Leaderboard",
+        "Differences",
+        "Cost",
+        "Calibration",
+        "Slices",
+        "Time",
+        "Training",
+        "Every run",
+        "Data",
+        "Reproduce",
+    ] {
         assert!(text.contains(&format!("\n## {section}\n")), "{section}");
     }
     let loss = format!("{:.5} ±", comparison.models.iter().find(|model| model.name == "lr").unwrap().log_loss.mean);

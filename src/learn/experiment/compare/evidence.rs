@@ -217,10 +217,10 @@ impl OfModel {
         let placements: Option<Vec<Placements>> = placements.into_iter().collect();
         of_model.placements = placements.and_then(Placements::mean);
         let weight = |row: usize| shared.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
-        let sliced = cells.iter().zip(aucs).map(|(cells, auc)| SlicedModel {
-            sums: cells.sums(|row| means[row].map(|mean| weight(row) * mean)),
-            auc,
-        });
+        let sliced = cells
+            .iter()
+            .zip(aucs)
+            .map(|(cells, auc)| SlicedModel { sums: cells.sums(|row| means[row].map(|mean| weight(row) * mean)), auc });
         of_model.slices = sliced.collect();
         Ok(of_model)
     }

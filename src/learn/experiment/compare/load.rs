@@ -7,14 +7,14 @@ use indexmap::IndexMap;
 
 use super::LoadedRun;
 use super::summary::{GridSummary, ModelSummary};
-use crate::learn::auction::AuctionReport;
-use crate::learn::experiment::record::DataRecord;
-use crate::learn::report::exhibit::{ANALYSIS, Exhibit, FORMAT};
 use crate::error::{Error, Result};
+use crate::learn::auction::AuctionReport;
 use crate::learn::experiment::grid;
+use crate::learn::experiment::record::DataRecord;
 use crate::learn::experiment::record::{RECORD_FILE, RunRecord};
 use crate::learn::experiment::rules::Limits;
 use crate::learn::experiment::runner::{ExperimentRecord, RUNS};
+use crate::learn::report::exhibit::{ANALYSIS, Exhibit, FORMAT};
 
 /// What an auction of the experiment's models came to.
 const AUCTION_FILE: &str = "auction.json";
@@ -168,7 +168,11 @@ pub(super) fn group(
     }
     keep_whole_seeds(&mut of_models, folds, notes);
     if of_models.is_empty() {
-        return Err(Error::config("compare", "folds", "no seed of any model was run on every fold: let the experiment finish"));
+        return Err(Error::config(
+            "compare",
+            "folds",
+            "no seed of any model was run on every fold: let the experiment finish",
+        ));
     }
     let summary = |(name, runs): (String, Vec<LoadedRun>)| {
         let grid = grids.get_mut(&name).and_then(Option::take);

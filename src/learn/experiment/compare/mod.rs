@@ -31,8 +31,8 @@ use crate::learn::Interrupt;
 use crate::learn::auction::AuctionReport;
 use crate::learn::report::exhibit::Exhibit;
 use crate::metrics::bootstrap::Interval;
-use crate::metrics::{Predictions, losses};
 use crate::metrics::resampled::Metric;
+use crate::metrics::{Predictions, losses};
 use crate::model::Threads;
 use crate::model::bundle::ModelKind;
 use evidence::{Evidence, TestRows};
@@ -240,7 +240,9 @@ fn describe_rows(
     let of = |fold: &DataRecord| first_of(homes, |home| describe::read(home, fold));
     let described: Option<Vec<_>> = folds.iter().map(of).collect::<Result<Vec<_>>>()?.into_iter().collect();
     let Some(described) = described else {
-        notes.push("The folders hold no description of these rows, so there are no slices by field and no data card.".into());
+        notes.push(
+            "The folders hold no description of these rows, so there are no slices by field and no data card.".into(),
+        );
         return Ok((None, Vec::new()));
     };
     let (mut cards, slicings): (Vec<Card>, Vec<_>) = described.into_iter().unzip();

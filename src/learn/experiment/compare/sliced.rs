@@ -258,7 +258,13 @@ fn length(times: &[i64]) -> i64 {
 }
 
 /// Judges all models in all slices, with intervals that hold with probability `confidence` each.
-pub(super) fn judge(rows: &TestRows, cuttings: &[Cutting], evidence: &Evidence, models: usize, confidence: f64) -> Vec<Sliced> {
+pub(super) fn judge(
+    rows: &TestRows,
+    cuttings: &[Cutting],
+    evidence: &Evidence,
+    models: usize,
+    confidence: f64,
+) -> Vec<Sliced> {
     let of = |(at, cutting): (usize, &Cutting)| Sliced {
         by: cutting.by.clone(),
         slices: judge_one(rows, cutting, (at, evidence), models, confidence),
@@ -275,9 +281,10 @@ fn judge_one(
 ) -> Vec<Slice> {
     let table = &rows.table;
     let cells = cutting.cells(&rows.blocks);
-    let truth = table.truth.as_ref().map(|truth| {
-        losses::row_log_losses(&Predictions::new(&table.labels, truth, table.weights.as_deref()))
-    });
+    let truth = table
+        .truth
+        .as_ref()
+        .map(|truth| losses::row_log_losses(&Predictions::new(&table.labels, truth, table.weights.as_deref())));
     // Weight, clicked weight, rows, clicked rows, weighted log loss of the truth.
     let shared = cells.sums(|row| {
         let weight = table.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]));
@@ -325,11 +332,8 @@ fn judge_one(
         slices.push((slice, judged.into_iter().map(|(_, minus)| minus).collect::<Vec<Option<Ratio>>>()));
     }
     for model in 1..models {
-        let shown: Vec<(usize, _)> = slices
-            .iter()
-            .enumerate()
-            .filter_map(|(at, (_, minus))| Some((at, minus[model]?.shown()?)))
-            .collect();
+        let shown: Vec<(usize, _)> =
+            slices.iter().enumerate().filter_map(|(at, (_, minus))| Some((at, minus[model]?.shown()?))).collect();
         let shown_only: Vec<_> = shown.iter().map(|(_, shown)| *shown).collect();
         let shrunk = shrink(&shown_only, confidence).into_iter().flat_map(|all| all.slices);
         for ((at, _), shrunk) in shown.iter().zip(shrunk) {
@@ -343,7 +347,8 @@ fn judge_one(
 /// For each model the slice whose PCOC is the farthest from 1 beyond doubt: how far at least, by intervals that hold for all
 /// slices of the model together (Bonferroni), and which one. Time, age and bands of scores do not count.
 pub(super) fn farthest_off(sliced: &[Sliced], models: usize, confidence: f64) -> Vec<Option<(f64, String)>> {
-    let counted = || sliced.iter().filter(|sliced| !matches!(sliced.by, SlicedBy::Time | SlicedBy::Age | SlicedBy::ScoreBand));
+    let counted =
+        || sliced.iter().filter(|sliced| !matches!(sliced.by, SlicedBy::Time | SlicedBy::Age | SlicedBy::ScoreBand));
     let all: usize = counted().map(|sliced| sliced.slices.len()).sum();
     let [one, together] = [1, all.max(1)].map(|slices| normal_quantile(1.0 - 0.5 * (1.0 - confidence) / slices as f64));
     let of_model = |model: usize| {

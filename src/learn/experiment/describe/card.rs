@@ -129,8 +129,11 @@ pub(super) fn places<'a>(split: &'a Split<'_>) -> impl Iterator<Item = usize> + 
 
 /// The `top` codes with the most rows of both parts; equal ones in the order of their codes.
 pub(super) fn frequent(counts: &Counts, without: u32, top: usize) -> Vec<u32> {
-    let mut codes: Vec<(u64, u32)> =
-        counts.iter().filter(|(code, _)| **code != without).map(|(code, [train, _, test])| (train + test, *code)).collect();
+    let mut codes: Vec<(u64, u32)> = counts
+        .iter()
+        .filter(|(code, _)| **code != without)
+        .map(|(code, [train, _, test])| (train + test, *code))
+        .collect();
     codes.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     codes.truncate(top);
     codes.into_iter().map(|(_, code)| code).collect()

@@ -88,7 +88,8 @@ pub(super) fn slicings(
         Some(fields) => fields.iter().filter_map(position).collect(),
         None => {
             let mut order: Vec<usize> = (0..card.features.len()).filter(|at| card.features[*at].values > 1).collect();
-            order.sort_by(|a, b| card.features[*b].information.total_cmp(&card.features[*a].information).then(a.cmp(b)));
+            order
+                .sort_by(|a, b| card.features[*b].information.total_cmp(&card.features[*a].information).then(a.cmp(b)));
             order.truncate(FIELDS);
             order
         }

@@ -70,7 +70,11 @@ impl SliceConfig {
             let known = || schema.features.iter().map(|feature| feature.name.as_str());
             if !known().any(|name| name == field) {
                 let hint = nearest(field, known());
-                return Err(Error::config(place, key, format!("expected a feature of the schema, got {field:?}{hint}")));
+                return Err(Error::config(
+                    place,
+                    key,
+                    format!("expected a feature of the schema, got {field:?}{hint}"),
+                ));
             }
         }
         Ok(())

@@ -35,7 +35,11 @@ enum Seen {
 
 /// Names of the wanted codes, in their order, with the least number of a bin where the feature is numeric. Numbers need all
 /// rows that are looked through, so that their ends are right.
-pub(super) fn names(wanted: &[Wanted], dataset: &Dataset, interrupt: &Interrupt) -> Result<Vec<Vec<(String, Option<f64>)>>> {
+pub(super) fn names(
+    wanted: &[Wanted],
+    dataset: &Dataset,
+    interrupt: &Interrupt,
+) -> Result<Vec<Vec<(String, Option<f64>)>>> {
     let mut seen: Vec<HashMap<u32, Option<Seen>>> =
         wanted.iter().map(|wanted| wanted.codes.iter().map(|code| (*code, None)).collect()).collect();
     let schema = dataset.schema();
@@ -96,7 +100,9 @@ fn look(feature: &Feature, cell: Cell<'_>, seen: &mut Option<Seen>) {
             *seen = Some(Seen::Numbers(low, high));
         }
         (_, Some(_)) => {}
-        (FeatureKind::Categorical { characters }, seen) => *seen = Some(Seen::Value(text(cell, characters.clone(), None))),
+        (FeatureKind::Categorical { characters }, seen) => {
+            *seen = Some(Seen::Value(text(cell, characters.clone(), None)))
+        }
         (FeatureKind::Bag { separator, .. }, seen) => *seen = Some(Seen::Value(text(cell, None, Some(*separator)))),
     }
 }

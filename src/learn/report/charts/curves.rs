@@ -161,7 +161,8 @@ pub(in crate::learn::report) fn scores(run: &RunRecord) -> Option<String> {
         high: last.high,
         format: percent,
     };
-    let y = Axis { label: "share of rows".into(), scale: Scale::Linear, low: 0.0, high: highest * 1.08, format: percent };
+    let y =
+        Axis { label: "share of rows".into(), scale: Scale::Linear, low: 0.0, high: highest * 1.08, format: percent };
     let mut frame = Frame::new(x, y, 320.0);
     for (at, count, of) in [(0, false, others), (1, true, clicks)] {
         let value = |bar: &ScoreBar| match count {

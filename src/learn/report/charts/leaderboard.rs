@@ -133,5 +133,7 @@ pub(in crate::learn::report) fn frontier(models: &[ModelSummary], rows: usize) -
         frame.dot(time(model), loss.min(limit), &format!("{shape} {color} large"), &hover);
         frame.end();
     }
-    frame.finish(&format!("Log loss against the 99th percentile to score {rows} rows, and the models that none beats in both"))
+    frame.finish(&format!(
+        "Log loss against the 99th percentile to score {rows} rows, and the models that none beats in both"
+    ))
 }

@@ -24,7 +24,8 @@ pub(in crate::learn::report) fn training(models: &[Series<'_>]) -> Option<String
     let (low, high) = (quantile(0.0)?, quantile(0.97)?);
     let margin = ((high - low) * 0.06).max(1e-4);
     let rows = points().map(|point| point.rows).max()?;
-    let x = Axis { label: "rows learned from".into(), scale: Scale::Linear, low: 0.0, high: rows as f64, format: counted };
+    let x =
+        Axis { label: "rows learned from".into(), scale: Scale::Linear, low: 0.0, high: rows as f64, format: counted };
     let y = Axis {
         label: "log loss, nats".into(),
         scale: Scale::Linear,

@@ -17,7 +17,10 @@ pub(in crate::learn::report) fn auction(report: &AuctionReport) -> Vec<Table> {
         ("eCPC", "cost of a click".into()),
         ("Surplus", "value of the clicks minus cost".into()),
         ("Against the first", format!("surplus minus that of {first}, on the same resamples")),
-        ("Lost by over-bidding", "money paid for what calibrated bids would not have bought, less what its clicks are worth".into()),
+        (
+            "Lost by over-bidding",
+            "money paid for what calibrated bids would not have bought, less what its clicks are worth".into(),
+        ),
     ];
     let of = |outcome: &Outcome| {
         let plain = |digits: usize| move |estimate: Estimate| money(estimate.value, digits);

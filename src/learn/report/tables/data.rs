@@ -1,6 +1,6 @@
 //! The rows and where they were used → data card and reproducibility box.
 
-use super::{column, Column, rounded, runs_of, share, table};
+use super::{Column, column, rounded, runs_of, share, table};
 use crate::learn::experiment::Comparison;
 use crate::learn::experiment::compare::verdict::thousands;
 use crate::learn::experiment::describe::{Card, FeatureCard};
@@ -72,9 +72,11 @@ pub(in crate::learn::report) fn features(card: &Card) -> Table {
     let columns: Vec<Column<FeatureCard>> = vec![
         column("Feature", "", |feature: &FeatureCard| feature.name.clone()),
         column("Kind", "", |feature: &FeatureCard| feature.kind.clone()),
-        column("Values", "different values in the training rows that were counted; bins of a number", |feature: &FeatureCard| {
-            thousands(feature.values)
-        }),
+        column(
+            "Values",
+            "different values in the training rows that were counted; bins of a number",
+            |feature: &FeatureCard| thousands(feature.values),
+        ),
         column("Missing train", "share of training rows", |feature: &FeatureCard| share(feature.missing_train)),
         column("Missing test", "share of test rows", |feature: &FeatureCard| share(feature.missing_test)),
         column("New in test", "share of test rows whose value no counted training row has", |feature: &FeatureCard| {
@@ -94,9 +96,11 @@ pub(in crate::learn::report) fn features(card: &Card) -> Table {
             }
             .into()
         }),
-        column("Information", "share of the entropy of a click that the frequent values explain alone", |feature: &FeatureCard| {
-            share(feature.information)
-        }),
+        column(
+            "Information",
+            "share of the entropy of a click that the frequent values explain alone",
+            |feature: &FeatureCard| share(feature.information),
+        ),
     ];
     let caption = format!(
         "Features, most moved first, counted on {} training and {} test rows",

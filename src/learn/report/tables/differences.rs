@@ -115,7 +115,8 @@ fn chance(p_value: f64) -> String {
 pub(in crate::learn::report) fn variances(comparison: &Comparison) -> Option<Table> {
     let several = |components: &Components| components.seeds > 1 || components.folds > 1;
     let line = |name: &str, what: &str, components: &Option<Components>| {
-        let Components { mean, seed, fold, rest, seeds, folds } = components.filter(|components| several(components))?;
+        let Components { mean, seed, fold, rest, seeds, folds } =
+            components.filter(|components| several(components))?;
         let sd = |variance: Option<f64>| variance.map_or("–".into(), |variance| format!("{:.5}", variance.sqrt()));
         let error = components.as_ref()?.squared_error_of_mean().sqrt();
         let numbers = [sd(seed), sd(fold), sd(rest), format!("{error:.5}")];

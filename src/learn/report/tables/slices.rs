@@ -15,7 +15,8 @@ pub(in crate::learn::report) fn largest(comparison: &Comparison, slicings: &[&Sl
     for sliced in slicings {
         for slice in &sliced.slices {
             for (model, judged) in comparison.models.iter().zip(&slice.models) {
-                let Some(shrunk @ Bounded { value, low: Some(low), high: Some(high) }) = judged.shrunk_minus_best else {
+                let Some(shrunk @ Bounded { value, low: Some(low), high: Some(high) }) = judged.shrunk_minus_best
+                else {
                     continue;
                 };
                 // The end of the interval that is nearer to no difference; zero when it holds none.
@@ -40,7 +41,10 @@ pub(in crate::learn::report) fn largest(comparison: &Comparison, slicings: &[&Sl
         ("Slice", ""),
         ("Model", ""),
         ("Rows", "test rows of the slice"),
-        ("Shrunk difference", "log loss minus that of the best model, drawn to what all slices show; below 0 the model is better"),
+        (
+            "Shrunk difference",
+            "log loss minus that of the best model, drawn to what all slices show; below 0 the model is better",
+        ),
         ("Interval", "of the shrunk difference, for this slice alone"),
         ("As seen", "the difference before it was shrunk"),
     ];
@@ -60,7 +64,8 @@ pub(in crate::learn::report) fn slicing(comparison: &Comparison, sliced: &Sliced
     let mut columns = slice_columns(&title);
     columns.push((format!("Loss of {}", best.name), "mean log loss in nats".into()));
     if comparison.truth_log_loss.is_some() {
-        columns.push(("Excess".into(), format!("log loss of {} above that of the true probabilities, nats", best.name)));
+        columns
+            .push(("Excess".into(), format!("log loss of {} above that of the true probabilities, nats", best.name)));
     }
     columns.push(("AUC".into(), format!("of {}, within the slice, first seed", best.name)));
     let shrunk = "log loss minus that of the best model, shrunk; * where its interval leaves zero out";
