@@ -53,7 +53,7 @@ pub(crate) struct ExperimentArgs {
 const RECIPE_HELP: &str = "\
 Runs that are finished are kept: stop with Ctrl-C at any time and give the same command again.
 Written to the folder: report.html, report.md, report.json, results.csv, and runs/NAME-SEED/ with run.json,
-test.parquet, valid.parquet and, for models that can be published, bundle/.";
+machine.json, test.parquet, valid.parquet and, for models that can be published, bundle/.";
 
 impl ExperimentArgs {
     pub(crate) fn run(self, context: &Context) -> Result<()> {

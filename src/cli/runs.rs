@@ -103,6 +103,7 @@ impl<'a> Shown<'a> {
             }
             Event::Timing { run } => self.say_whole(format!("timing {run}")),
             Event::Replaying => self.say_whole("replaying auctions".into()),
+            Event::Analyzing { what } => self.say_whole(what.to_owned()),
             Event::Comparing => {
                 let runs = self.left.runs;
                 self.clear();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::rows::Judge;
 use crate::learn::settings::Evidence;
 use crate::metrics::bootstrap::Estimate;
-use crate::metrics::slices::{Ratio, by_slice};
+use crate::metrics::slices::{Ratio, SliceCells};
 
 /// Most buckets.
 const BUCKETS: usize = 48;
@@ -76,14 +76,15 @@ pub(super) fn age(
 ) -> Option<Age> {
     let (bucket_of, starts, width) = buckets(judge.targets.times.as_deref(), judge.targets.labels.len())?;
     let trained_until = trained_until.filter(|_| width.is_some());
-    let by_bucket = |probabilities: &[f64]| by_slice(&judge.predictions(probabilities), &bucket_of, &judge.blocks);
+    let cells = SliceCells::new(&bucket_of, starts.len(), &judge.blocks);
+    let by_bucket = |probabilities: &[f64]| of_buckets(judge, &cells, probabilities);
     let constant = evidence.map(|of| of.clicks as f64 / of.rows as f64).map(|p| vec![p; bucket_of.len()]);
     let of_constant = constant.as_ref().map(|constant| by_bucket(constant));
     let constant_losses = constant.as_ref().map(|constant| judge.losses(constant));
     // Buckets whose rows weigh nothing are not there for any model.
     let shown = by_bucket(models.first()?.1);
     let buckets = shown.iter().enumerate().map(|(at, of)| {
-        let from = starts[of.slice];
+        let from = starts[of.bucket];
         let middle = |until: i64| (from - until) as f64 + 0.5 * width.unwrap_or(0) as f64;
         Bucket {
             from,
@@ -119,6 +120,32 @@ pub(super) fn age(
     Some(Age { trained_until, bucket_seconds: width, models: models.collect(), buckets: buckets.collect() })
 }
 
+/// One model in one bucket.
+struct OfBucket {
+    bucket: usize,
+    rows: u64,
+    ctr: Ratio,
+    log_loss: Ratio,
+    pcoc: Option<Ratio>,
+}
+
+/// Metrics of one model in every bucket that holds weight.
+fn of_buckets(judge: &Judge<'_>, cells: &SliceCells<'_>, probabilities: &[f64]) -> Vec<OfBucket> {
+    let (predictions, losses) = (judge.predictions(probabilities), judge.losses(probabilities));
+    let sums = cells.sums(|at| {
+        let row = predictions.row(at);
+        let (weight, click) = (f64::from(row.weight), f64::from(u8::from(row.click)));
+        [weight, weight * losses[at], weight * row.probability, weight * click, 1.0]
+    });
+    let of = |bucket: usize| {
+        let blocks = &sums[cells.of(bucket)];
+        let ratio = |above: usize, below: usize| Ratio::of_blocks(blocks.iter().map(move |sums| (sums[above], sums[below])));
+        let rows = blocks.iter().map(|sums| sums[4]).sum::<f64>() as u64;
+        Some(OfBucket { bucket, rows, ctr: ratio(3, 0)?, log_loss: ratio(1, 0)?, pcoc: ratio(2, 3) })
+    };
+    (0..cells.slices()).filter_map(of).collect()
+}
+
 /// Loss added by a day: weighted least squares. `None` where all rows are of one time.
 fn slope(judge: &Judge<'_>, days: &[f64], losses: &[f64]) -> Option<Estimate> {
     // Days are taken from their mean, so that squares keep their digits.
@@ -134,13 +161,13 @@ fn slope(judge: &Judge<'_>, days: &[f64], losses: &[f64]) -> Option<Estimate> {
 }
 
 /// The bucket of each row, where buckets start, and their width in seconds where rows have times. Empty buckets are dropped.
-fn buckets(times: Option<&[i64]>, rows: usize) -> Option<(Vec<u32>, Vec<i64>, Option<i64>)> {
+fn buckets(times: Option<&[i64]>, rows: usize) -> Option<(Vec<u8>, Vec<i64>, Option<i64>)> {
     if rows == 0 {
         return None;
     }
     let most = (rows / BUCKET_ROWS).clamp(1, BUCKETS);
     let Some(times) = times else {
-        let of_row = (0..rows).map(|row| (row * most / rows) as u32).collect();
+        let of_row = (0..rows).map(|row| (row * most / rows) as u8).collect();
         return Some((of_row, (0..most).map(|bucket| (bucket * rows).div_ceil(most) as i64).collect(), None));
     };
     let (first, last) = (*times.iter().min()?, *times.iter().max()?);
@@ -151,7 +178,7 @@ fn buckets(times: Option<&[i64]>, rows: usize) -> Option<(Vec<u32>, Vec<i64>, Op
     let of_time = starts.clone();
     starts.sort_unstable();
     starts.dedup();
-    let of_row = of_time.iter().map(|start| starts.partition_point(|other| other < start) as u32).collect();
+    let of_row = of_time.iter().map(|start| starts.partition_point(|other| other < start) as u8).collect();
     Some((of_row, starts, Some(width)))
 }
 

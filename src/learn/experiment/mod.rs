@@ -8,11 +8,12 @@
 //! A recipe names everything that decides a result, and a record repeats it, so that a run can be understood and repeated
 //! without the one who ran it. Reports are made from records alone ([`crate::learn::report`]).
 
-pub mod auction;
 pub mod compare;
 pub mod data;
 pub mod dense;
 pub mod describe;
+pub mod duplicates;
+mod estimate;
 pub mod grid;
 pub mod kind;
 pub mod mlflow;
@@ -33,4 +34,4 @@ pub use compare::{Comparison, compare};
 pub use recipe::Recipe;
 pub use record::RunRecord;
 pub use run::TrialRecord;
-pub use runner::{BUNDLE, EXPERIMENT_FILE, Event, ExperimentRecord, RUNS, RunOptions, SEARCH, TRIALS, plan, run};
+pub use runner::{AUCTION_FILE, BUNDLE, EXPERIMENT_FILE, Event, ExperimentRecord, RUNS, RunOptions, SEARCH, TRIALS, plan, run};

@@ -82,11 +82,6 @@ impl<'r> Queue<'r> {
         self.models.iter().all(|model| model.waiting.is_empty() && model.running == 0)
     }
 
-    /// Jobs that are done.
-    pub(super) fn count_done(&self) -> usize {
-        self.models.iter().map(|model| model.done.len()).sum()
-    }
-
     /// Runs with everything, in the order of the recipe, whatever order they were done in.
     pub(super) fn runs(&self) -> Vec<Job> {
         self.models.iter().flat_map(OfModel::runs).collect()
@@ -306,7 +301,8 @@ mod tests {
         }
         let counts: Vec<Counts> = models.iter().map(|model| count(model, folds)).collect();
         let (runs, trials) = counts.iter().fold((0, 0), |(runs, trials), of| (runs + of.runs, trials + of.trials));
-        assert_eq!((queue.runs().len(), queue.count_done()), (runs, runs + trials), "as planned");
+        let done: usize = queue.models.iter().map(|model| model.done.len()).sum();
+        assert_eq!((queue.runs().len(), done), (runs, runs + trials), "as planned");
         (queue.runs(), queue.searches())
     }
 

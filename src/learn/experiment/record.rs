@@ -37,7 +37,7 @@ pub struct RunRecord {
     pub seed: u64,
     /// Where in its grid it stands.
     pub grid: Option<GridPlace>,
-    /// Which rolling fold, where there are several.
+    /// Which of several rolling folds it was judged on.
     #[serde(default)]
     pub fold: Option<FoldPlace>,
     /// The experiment it was run for.
@@ -98,10 +98,10 @@ pub struct GridPlace {
     pub values: String,
 }
 
-/// Which of the rolling folds a run was made on.
+/// Which of several rolling folds a run was judged on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoldPlace {
-    /// Number of the fold, from 0, the earliest first.
+    /// Number of the fold, from 0, the earliest.
     pub number: usize,
     /// Folds in all.
     pub of: usize,

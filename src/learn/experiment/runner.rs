@@ -16,24 +16,26 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::auction;
 use super::compare::{self, Comparison};
 use super::data::{self, ExperimentData};
 use super::describe;
-use super::grid;
-use super::plan::Plan;
-use super::predictions::{TEST_FILE, VALID_FILE};
-use super::recipe::{ModelRecipe, Recipe};
-use super::record::{DataRecord, ExperimentMark, GridPlace, RECORD_FILE, RunRecord, folder_name};
-use super::run::{RunOutcome, RunTask};
-use crate::durable::{PartialFolder, write_bytes};
+use super::estimate;
+use super::plan::{self, AllSettings, Plan};
+use super::queue::{Job, Queue};
+use super::recipe::Recipe;
+use super::record::{DataRecord, RunRecord, to_json};
+use super::run::TrialRecord;
+use super::work::{Fold, Work, work_off};
+use crate::durable::write_bytes;
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
+use crate::learn::analysis::{self, Subject};
 use crate::learn::prepare::PrepareProgress;
 use crate::learn::split::Split;
 use crate::learn::trainer::Progress;
 use crate::model::Threads;
 use crate::model::features::hash::Fingerprint;
+use crate::model::schema::Schema;
 
 /// File that says a folder is an experiment.
 pub const EXPERIMENT_FILE: &str = "experiment.json";
@@ -43,6 +45,8 @@ pub const RUNS: &str = "runs";
 pub const TRIALS: &str = "trials";
 /// Folder of an experiment that says what was tried for each model.
 pub const SEARCH: &str = "search";
+/// What the models' bids came to, in an experiment's folder ([`crate::learn::auction::AuctionReport`]).
+pub const AUCTION_FILE: &str = "auction.json";
 /// Folder of a run that holds its bundle.
 pub const BUNDLE: &str = "bundle";
 
@@ -103,6 +107,11 @@ pub enum Event<'a> {
     },
     /// Bids are replayed.
     Replaying,
+    /// Models are looked into.
+    Analyzing {
+        /// What is going on.
+        what: &'a str,
+    },
     /// All runs are there and are compared.
     Comparing,
 }
@@ -185,24 +194,17 @@ pub fn run(
     let data = open(recipe, options, threads, on_event, interrupt)?;
     let Ready { folds, settings, plan } = Ready::new(recipe, &data, threads, interrupt)?;
     on_event(Event::Planned(&plan));
-    describe::write(&options.out, &recipe.slices, &record, &split, threads, interrupt)?;
-    let mut runner = Runner {
-        recipe,
-        data: &data,
-        split: &split,
-        record: &record,
-        truth: truth.as_deref(),
-        runs: options.out.join(RUNS),
-        threads,
-        interrupt,
-        on_event,
-        number: 0,
-        of: plan.runs,
-        folders: Vec::new(),
-    };
-    for model in &recipe.models {
-        runner.run_model(model)?;
+    for Fold { split, data, .. } in &folds {
+        describe::write(&options.out, &recipe.slices, data, split, threads, interrupt)?;
     }
+    let work = Work { recipe, settings: &settings, folds: &folds, plan: &plan, out: &options.out };
+    let queue = work_off(&work, threads, on_event, interrupt)?;
+    let runs = queue.runs();
+    work.time_alone(&runs, on_event, interrupt)?;
+    write_searches(&queue, &options.out)?;
+    let shipped = shipped(&work, &queue, &runs)?;
+    replay(&work, &shipped, data.schema(), threads, on_event, interrupt)?;
+    look_into(&work, &shipped, threads, on_event, interrupt)?;
     write_experiment(recipe, options, Some(runs.iter().map(|job| work.name(job)).collect()))?;
     on_event(Event::Comparing);
     interrupt.check()?;
@@ -223,7 +225,7 @@ impl<'d> Ready<'d> {
         let settings = plan::resolve(recipe, data.schema(), &records[0])?;
         let plan = Plan::new(recipe, &settings, &splits, records.clone(), threads.count(), interrupt)?;
         if let Some(config) = &recipe.auction {
-            auction::check(config, recipe, data.schema(), interrupt)?;
+            config.check(recipe.auction_place(data.schema()))?;
         }
         let of = |(split, record): (Split<'d>, DataRecord)| Fold { truth: data.truth_of(&split.test), split, data: record };
         let folds = splits.into_iter().zip(records).map(of).collect();
@@ -259,7 +261,7 @@ fn count_kept(work: &Work<'_>, model: usize) -> Result<usize> {
 }
 
 /// Of each model the run that would be shipped: the chosen point, the last fold, the seed of the least validation loss.
-fn shipped(work: &Work<'_>, queue: &Queue<'_>, runs: &[Job]) -> Result<Vec<(String, PathBuf)>> {
+fn shipped<'w>(work: &'w Work<'_>, queue: &Queue<'_>, runs: &[Job]) -> Result<Vec<(&'w str, PathBuf)>> {
     let last = work.folds.len() - 1;
     let mut shipped = Vec::new();
     for (at, model) in work.recipe.models.iter().enumerate() {
@@ -272,9 +274,58 @@ fn shipped(work: &Work<'_>, queue: &Queue<'_>, runs: &[Job]) -> Result<Vec<(Stri
                 best = Some((loss, folder));
             }
         }
-        shipped.extend(best.map(|(_, folder)| (model.name.clone(), folder)));
+        shipped.extend(best.map(|(_, folder)| (model.name.as_str(), folder)));
     }
     Ok(shipped)
+}
+
+/// Replays the bids of the shipped runs where the recipe asks for it; otherwise removes what an earlier recipe asked for.
+fn replay(
+    work: &Work<'_>,
+    shipped: &[(&str, PathBuf)],
+    schema: &Schema,
+    threads: Threads<'_>,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let path = work.out.join(AUCTION_FILE);
+    let Some(config) = &work.recipe.auction else {
+        return match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, "remove")(error)),
+            _ => Ok(()),
+        };
+    };
+    on_event(Event::Replaying);
+    let bootstrap = work.recipe.bootstrap.settings();
+    let place = work.recipe.auction_place(schema);
+    let report = config.run(place, shipped, bootstrap, threads, &mut |_| {}, interrupt)?;
+    write_bytes(&path, to_json(&report).as_bytes())
+}
+
+/// Looks into the shipped runs of models that have a bundle, where the recipe asks for it.
+fn look_into(
+    work: &Work<'_>,
+    shipped: &[(&str, PathBuf)],
+    threads: Threads<'_>,
+    on_event: &mut (dyn FnMut(Event<'_>) + Send),
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let Some(config) = &work.recipe.analysis else { return Ok(()) };
+    let with_bundle = shipped.iter().filter(|(_, folder)| folder.join(BUNDLE).is_dir());
+    let subjects = with_bundle.map(|(_, folder)| Subject::open(folder)).collect::<Result<Vec<Subject>>>()?;
+    let split = &work.folds.last().expect("there is a fold").split;
+    let experiment = analysis::Experiment {
+        folder: work.out,
+        config,
+        bootstrap: work.recipe.bootstrap.settings(),
+        block_rows: work.recipe.bootstrap.block_rows,
+        subjects,
+        train: split.train.clone(),
+        valid: split.valid.clone(),
+        test: split.test.clone(),
+    };
+    let mut on_progress = |at: analysis::Progress<'_>| on_event(Event::Analyzing { what: at.what });
+    analysis::analyze(&experiment, threads, &mut on_progress, interrupt).map(|_| ())
 }
 
 /// Writes what was tried, and removes what an earlier recipe tried.
@@ -287,13 +338,6 @@ fn write_searches(queue: &Queue<'_>, out: &Path) -> Result<()> {
         write_bytes(&folder.join(format!("{}.json", search.model)), to_json(&search).as_bytes())?;
     }
     Ok(())
-}
-
-fn remove_if_there(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Checks what can be checked before any row is read.

@@ -13,11 +13,8 @@ use crate::learn::experiment::grid;
 use crate::learn::experiment::record::DataRecord;
 use crate::learn::experiment::record::{RECORD_FILE, RunRecord};
 use crate::learn::experiment::rules::Limits;
-use crate::learn::experiment::runner::{ExperimentRecord, RUNS};
+use crate::learn::experiment::runner::{AUCTION_FILE, ExperimentRecord, RUNS};
 use crate::learn::report::exhibit::{ANALYSIS, Exhibit, FORMAT};
-
-/// What an auction of the experiment's models came to.
-const AUCTION_FILE: &str = "auction.json";
 
 /// The folder of the experiment that `folder` is, or that the run in it belongs to.
 pub(super) fn home(folder: &Path) -> PathBuf {

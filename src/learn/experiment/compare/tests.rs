@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::learn::experiment::predictions::{PredictionTable, TEST_FILE};
-use crate::learn::experiment::record::{FoldPlace, GridPlace, RECORD_FILE, folder_name};
+use crate::learn::experiment::record::{FoldPlace, GridPlace, folder_name};
 use crate::learn::experiment::rules::BlockBy;
 use crate::learn::experiment::{RunOptions, tests as experiments};
 use crate::metrics;
@@ -190,7 +190,7 @@ fn the_test_rows_of_folds_are_judged_together() {
                 record.settings = serde_json::json!({ "noise": noise });
                 let runs = folder.path().join(format!("{model}-f{}-{seed}", number + 1));
                 std::fs::rename(&run, &runs).unwrap();
-                std::fs::write(runs.join(RECORD_FILE), record.to_json()).unwrap();
+                record.write(&runs).unwrap();
             }
         }
     }
@@ -256,7 +256,7 @@ fn slices_show_where_a_model_is_wrong() {
         table.write(&run.join(TEST_FILE)).unwrap();
         let mut record = RunRecord::read(&run).unwrap();
         record.test = metrics::evaluate(&table.labels, &table.probabilities, None, None).unwrap();
-        std::fs::write(run.join(RECORD_FILE), record.to_json()).unwrap();
+        record.write(&run).unwrap();
     }
     let comparison = of(folder.path()).unwrap();
     let hours = comparison.sliced.iter().find(|sliced| sliced.by == sliced::SlicedBy::Hour).unwrap();

@@ -4,11 +4,9 @@
 //! error that names the nearest one; structs → [`Recipe`], checked against each other. Settings of models are checked before
 //! any data are read ([`Recipe::check_models`]). `experiments/example.toml` is a commented example, parsed in a test.
 
-mod auction;
 mod data;
 mod model;
 
-pub use auction::AuctionConfig;
 pub use data::{DataConfig, LeakageConfig};
 pub use model::ModelRecipe;
 
@@ -18,11 +16,11 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::describe::SliceConfig;
-use super::grid;
-use super::kind::Kind;
 use super::rules::{self, BootstrapConfig, CalibrationConfig, Limits, VerdictConfig};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::learn::analysis::AnalysisConfig;
+use crate::learn::auction::{AuctionConfig, Place};
 use crate::learn::settings::Evidence;
 use crate::learn::split::SplitConfig;
 use crate::model::features::hash::Fingerprint;
@@ -51,8 +49,14 @@ pub struct Recipe {
     pub verdict: VerdictConfig,
     /// Which slices of the test rows are judged apart.
     pub slices: SliceConfig,
-    /// Threads for training and evaluation; 0 takes one for each core.
-    pub threads: usize,
+    /// What is refused because test rows would be known from training.
+    pub leakage: LeakageConfig,
+    /// Replay auctions with the bids of each model, so that a difference can be read in currency.
+    pub auction: Option<AuctionConfig>,
+    /// Look into the models once they are there.
+    pub analysis: Option<AnalysisConfig>,
+    /// How much of the machine it may take.
+    pub machine: Machine,
     /// The recipe as it was used, `--set` applied, defaults not filled in.
     pub text: String,
     /// Identity of that text without `threads`, `parallel` and `memory_mb`, which decide no result.
@@ -94,6 +98,10 @@ struct RawRecipe {
     verdict: VerdictConfig,
     #[serde(default)]
     slices: SliceConfig,
+    #[serde(default)]
+    leakage: LeakageConfig,
+    auction: Option<AuctionConfig>,
+    analysis: Option<AnalysisConfig>,
     #[serde(default)]
     threads: usize,
     #[serde(default)]
@@ -142,12 +150,13 @@ impl Recipe {
         }
         raw.data.check(raw.split.is_some(), place)?;
         raw.leakage.check(place)?;
-        if let Some(auction) = &raw.auction {
-            auction.check(&raw.data, place)?;
-        }
         let split = raw.split.unwrap_or_default();
         let models: Vec<ModelRecipe> =
             raw.models.into_iter().map(|model| model.check(&raw.seeds, place)).collect::<Result<_>>()?;
+        if let Some(analysis) = &raw.analysis {
+            let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+            analysis.check(&names, None, place)?;
+        }
         if models.is_empty() {
             return wrong("models", "expected at least one [[models]] entry, got none".into());
         }
@@ -172,8 +181,11 @@ impl Recipe {
             bootstrap: raw.bootstrap,
             verdict: raw.verdict,
             slices: raw.slices,
-            threads: raw.threads,
-            fingerprint: Fingerprint::of(text.as_bytes()),
+            leakage: raw.leakage,
+            auction: raw.auction,
+            analysis: raw.analysis,
+            machine: Machine { threads: raw.threads, parallel: raw.parallel, memory_mb: raw.memory_mb },
+            fingerprint: fingerprint(&text, place)?,
             text,
             folder: folder.to_path_buf(),
             place: place.to_owned(),
@@ -187,6 +199,11 @@ impl Recipe {
     pub fn check_models(&self, schema: &Schema) -> Result<()> {
         const SOME: Evidence = Evidence { rows: 1_000_000, clicks: 30_000 };
         self.slices.check(Some(schema), &self.place)?;
+        if let Some(analysis) = &self.analysis {
+            let names: Vec<&str> = self.models.iter().map(|model| model.name.as_str()).collect();
+            let fields: Vec<&str> = schema.features.iter().map(|feature| feature.name.as_str()).collect();
+            analysis.check(&names, Some(&fields), &self.place)?;
+        }
         for model in &self.models {
             for point in &model.points {
                 model.kind.resolve(point, &self.calibration.methods, schema, SOME, &self.model_place(model))?;
@@ -203,6 +220,15 @@ impl Recipe {
     /// A path of the recipe, from its folder.
     pub fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// Where the models' bids are replayed: the log that holds the test rows, where it is one file.
+    pub fn auction_place<'a>(&'a self, schema: &'a Schema) -> Place<'a> {
+        let own_log = match (self.data.files.as_slice(), self.data.test.as_slice()) {
+            ([file], []) | ([], [file]) => Some(file.as_path()),
+            _ => None,
+        };
+        Place { schema, folder: &self.folder, own_log, recipe: &self.place }
     }
 
     /// The schema that `data.schema` names; `None` when prepared data bring their own.
