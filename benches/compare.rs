@@ -134,7 +134,7 @@ fn make_runs(options: &Options, folder: &Path) -> Result<(), Failure> {
             let run = out.join(RUNS).join(&name);
             fs::create_dir_all(&run)?;
             table.write(&run.join(TEST_FILE))?;
-            fs::write(run.join("run.json"), record.to_json())?;
+            record.write(&run)?;
             names.push(name);
         }
     }
