@@ -153,7 +153,7 @@ fn corruption_is_refused_by_name() {
         spoiled("manifest.json", edit("\"kind\": \"ftrl\"", "\"kind\": \"base-rate\""))
             .contains("its content is that of")
     );
-    assert!(spoiled("manifest.json", edit("encoder.bin", "../encoder.bin")).contains("outside"));
+    assert!(spoiled("manifest.json", edit("cheap.safetensors", "../cheap.safetensors")).contains("outside"));
     assert!(
         spoiled("manifest.json", edit("\"model\": \"ftrl-", "\"model\": \"ftrl-0")).contains("its content is that of")
     );
