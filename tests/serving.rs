@@ -26,7 +26,8 @@ fn service() -> Router {
 }
 
 async fn call(service: &Router, method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, String) {
-    let request = Request::builder().method(method).uri(path).header("x-budget-us", "60000000").body(body.into()).unwrap();
+    let request =
+        Request::builder().method(method).uri(path).header("x-budget-us", "60000000").body(body.into()).unwrap();
     let response = service.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).unwrap().clone();

@@ -152,7 +152,8 @@ fn plan_text(plan: &Plan) -> String {
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["model", "kind", "points", "seeds", "runs", "trials", "there", "MB a run", "time a run"]);
     for model in &plan.models {
-        let numbers = [model.points.len(), model.seeds, model.runs, model.trials, model.kept].map(|number| number.to_string());
+        let numbers =
+            [model.points.len(), model.seeds, model.runs, model.trials, model.kept].map(|number| number.to_string());
         let memory = format!("{:.0}", model.memory_bytes as f64 / 1e6);
         let time = model.seconds.map_or_else(|| "–".to_owned(), duration);
         table.add_row([&[model.name.clone(), model.kind.to_string()][..], &numbers, &[memory, time]].concat());

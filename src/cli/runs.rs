@@ -117,7 +117,8 @@ impl<'a> Shown<'a> {
             bar.finish_and_clear();
         }
         let data = plan.data();
-        let folds = if plan.folds.len() > 1 { format!("{} folds, the last with ", plan.folds.len()) } else { String::new() };
+        let folds =
+            if plan.folds.len() > 1 { format!("{} folds, the last with ", plan.folds.len()) } else { String::new() };
         self.context.note(format_args!(
             "{} runs, {} at a time; {folds}{} training, {} validation, {} test rows",
             plan.runs,
@@ -196,6 +197,9 @@ mod tests {
         assert_eq!(left.seconds(Duration::from_secs(30)), Some(50.0));
         let nothing = TimeLeft { begun: Instant::now(), runs: 2, done: 2, kept: 2, shares: BTreeMap::new() };
         assert_eq!(nothing.seconds(Duration::from_secs(1)), None);
-        assert_eq!([duration(0.25), duration(75.0), duration(600.0), duration(9000.0)], ["0.2 s", "75 s", "10 min", "2.5 h"]);
+        assert_eq!(
+            [duration(0.25), duration(75.0), duration(600.0), duration(9000.0)],
+            ["0.2 s", "75 s", "10 min", "2.5 h"]
+        );
     }
 }

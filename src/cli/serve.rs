@@ -13,9 +13,11 @@ use crate::predict::http::{ServeOptions, serve};
 
 /// Answer score requests over HTTP.
 #[derive(Debug, Args)]
-#[command(after_help = "Settings come from flags, the environment (PCTR_SERVE_LIMITS_CANDIDATES=500), the file of --config and \
+#[command(
+    after_help = "Settings come from flags, the environment (PCTR_SERVE_LIMITS_CANDIDATES=500), the file of --config and \
                         defaults, in this order; --print-config shows all of them and where each came from. \
-                        SIGINT or SIGTERM ends the service after the requests it has are answered.")]
+                        SIGINT or SIGTERM ends the service after the requests it has are answered."
+)]
 pub(super) struct ServeArgs {
     /// Serve this bundle
     #[arg(long, value_name = "BUNDLE", conflicts_with = "registry")]
@@ -65,8 +67,7 @@ impl ServeArgs {
         let file = file.as_ref().map(|(text, place)| (text.as_str(), place.as_str()));
         let environment =
             std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        let mut settled: Settled<ServeOptions> =
-            ServeOptions::layout().settle(file, environment, &self.flags()?)?;
+        let mut settled: Settled<ServeOptions> = ServeOptions::layout().settle(file, environment, &self.flags()?)?;
         // A flag for the one source puts the other one, from a layer below, out of effect.
         match (&self.bundle, &self.registry) {
             (Some(_), _) => settled.settings.registry = None,

@@ -67,9 +67,7 @@ impl Layout {
             // A text that TOML reads as a number may still be meant as a text.
             let value = match self.check::<Settings>(&path, parse_value(&text), &place) {
                 Ok(value) => value,
-                Err(error) => {
-                    self.check::<Settings>(&path, Value::String(text.clone()), &place).map_err(|_| error)?
-                }
+                Err(error) => self.check::<Settings>(&path, Value::String(text.clone()), &place).map_err(|_| error)?,
             };
             put(&mut table, &path, value);
             origins.insert(path, place);
@@ -117,7 +115,8 @@ impl Layout {
     pub fn reference(&self) -> String {
         let mut text = String::new();
         for section in &self.sections {
-            let title = if section.name.is_empty() { "Top of the file".into() } else { format!("`[{}]`", section.name) };
+            let title =
+                if section.name.is_empty() { "Top of the file".into() } else { format!("`[{}]`", section.name) };
             let _ = write!(text, "## {title}\n\n{}\n\n| key | default | meaning |\n|---|---|---|\n", section.about);
             for key in &section.keys {
                 let default = key.default.as_ref().map_or_else(|| "not set".into(), |value| format!("`{value}`"));

@@ -193,7 +193,8 @@ fn check_order(split: &Split<'_>, place: &str) -> Result<()> {
         let times = || view.pieces().filter_map(|piece| piece.times).flatten();
         times().min().copied().zip(times().max().copied())
     };
-    let parts = [("train", "train", &split.train), ("valid", "validation", &split.valid), ("test", "test", &split.test)];
+    let parts =
+        [("train", "train", &split.train), ("valid", "validation", &split.valid), ("test", "test", &split.test)];
     let mut before: Option<(&str, i64)> = None;
     for (key, name, view) in parts {
         let Some((from, to)) = span(view) else { continue };

@@ -49,7 +49,9 @@ pub fn count(split: &Split<'_>, interrupt: &Interrupt) -> Result<Duplicates> {
 pub fn check(duplicates: Duplicates, test_rows: usize, limit: Option<f64>, place: &str) -> Result<()> {
     let (count, allowed, what) = match (duplicates.copies, limit) {
         (Some(copies), limit) => (copies, limit.unwrap_or(MOST_COPIES), "label, values, weight, time and group"),
-        (None, Some(limit)) => (duplicates.same_values, limit, "label and values (the schema has neither time nor group)"),
+        (None, Some(limit)) => {
+            (duplicates.same_values, limit, "label and values (the schema has neither time nor group)")
+        }
         (None, None) => return Ok(()),
     };
     if count as f64 <= allowed * test_rows as f64 {

@@ -91,7 +91,9 @@ fn of_own(settings: &Settings, rows: u64, codes: Codes) -> u64 {
         ModelSettings::BaseRate {} => 0,
         // The pair z and n, the weights of the look at hand and of the best one.
         ModelSettings::Ftrl(_) => slots * (8 + 4 + 4 + 4),
-        ModelSettings::Dcn(config) => of_network(config.settings(), slots, rows, width, settings.training.batch_rows as u64),
+        ModelSettings::Dcn(config) => {
+            of_network(config.settings(), slots, rows, width, settings.training.batch_rows as u64)
+        }
     };
     table + batches + model
 }
@@ -121,7 +123,8 @@ fn of_network(network: &RawDcn, slots: u64, rows: u64, width: u64, batch_rows: u
         rank => network.cross_experts.max(1) as u64 * (2 * inputs * rank + rank * rank),
     };
     let dense = tower + network.cross_layers as u64 * cross;
-    let activations = batch_rows * (inputs * (4 + 2 * network.cross_layers as u64) + 4 * network.deep.iter().sum::<usize>() as u64);
+    let activations =
+        batch_rows * (inputs * (4 + 2 * network.cross_layers as u64) + 4 * network.deep.iter().sum::<usize>() as u64);
     // Learned numbers with what the optimizer keeps, then the frozen copies of the look at hand and of the best one.
     let learner = embedded * (dimension + moments) + slots * (wide + 1) + dense * 4 + activations;
     let frozen = embedded * dimension + slots * 2 + dense * 2;

@@ -26,9 +26,9 @@ pub mod rules;
 mod run;
 mod runner;
 pub mod search;
-mod work;
 #[cfg(test)]
 pub(crate) mod tests;
+mod work;
 
 pub use compare::{Comparison, compare};
 pub use recipe::Recipe;

@@ -160,7 +160,18 @@ impl Plan {
         largest.sort_unstable_by(|a, b| b.cmp(a));
         let together: u64 = largest.iter().take(parallel).sum();
         let memory_bytes = memory_limit_bytes.map_or(together, |limit| together.min(limit));
-        Ok(Plan { folds, models, runs, kept: 0, parallel, threads, memory_limit_bytes, memory_bytes, seconds: None, point_bytes })
+        Ok(Plan {
+            folds,
+            models,
+            runs,
+            kept: 0,
+            parallel,
+            threads,
+            memory_limit_bytes,
+            memory_bytes,
+            seconds: None,
+            point_bytes,
+        })
     }
 
     /// Rows of the last fold, or of the only one.

@@ -178,7 +178,8 @@ impl<'r> OfModel<'r> {
         }
         let rung = self.rungs.len() - 1;
         if rung + 1 == self.rung_count() {
-            let tried: Vec<(usize, u64, f64)> = self.on_rung(rung).map(|(job, loss)| (job.point, job.seed, loss)).collect();
+            let tried: Vec<(usize, u64, f64)> =
+                self.on_rung(rung).map(|(job, loss)| (job.point, job.seed, loss)).collect();
             self.choose(grid::choose(&sorted(tried)).unwrap_or(self.rungs[rung][0]));
         } else {
             let keep = self.recipe.halving.as_ref().map_or(1, |halving| halving.rungs[rung + 1].points);
@@ -201,11 +202,8 @@ impl<'r> OfModel<'r> {
     /// Points of a rung with their mean losses, best first; those without a number last; of equals the first.
     fn ranked(&self, rung: usize) -> Vec<(usize, f64)> {
         let mean = |point: usize| {
-            let mut losses: Vec<(u64, f64)> = self
-                .on_rung(rung)
-                .filter(|(job, _)| job.point == point)
-                .map(|(job, loss)| (job.seed, loss))
-                .collect();
+            let mut losses: Vec<(u64, f64)> =
+                self.on_rung(rung).filter(|(job, _)| job.point == point).map(|(job, loss)| (job.seed, loss)).collect();
             // Sums of the same numbers in the same order.
             losses.sort_unstable_by_key(|(seed, _)| *seed);
             losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64
@@ -289,11 +287,18 @@ mod tests {
     }
 
     /// Works everything off, `together` jobs at a time, the youngest one done first.
-    fn work_off(models: &[ModelRecipe], folds: usize, together: usize, loss: impl Fn(&Job) -> f64) -> (Vec<Job>, Vec<SearchRecord>) {
+    fn work_off(
+        models: &[ModelRecipe],
+        folds: usize,
+        together: usize,
+        loss: impl Fn(&Job) -> f64,
+    ) -> (Vec<Job>, Vec<SearchRecord>) {
         let mut queue = Queue::new(models, folds);
         let mut running = Vec::new();
         while !queue.is_empty() {
-            while running.len() < together && let Some(job) = queue.take(|_| true) {
+            while running.len() < together
+                && let Some(job) = queue.take(|_| true)
+            {
                 running.push(job);
             }
             let job = running.pop().unwrap();
@@ -327,7 +332,10 @@ mod tests {
         assert_eq!(searches[1].rungs.iter().map(|rung| rung.trials.len()).collect::<Vec<_>>(), [9, 3, 1]);
         assert_eq!(searches[1].rungs[0].trials.iter().filter(|trial| trial.kept).count(), 3);
         let of = |model: usize| runs.iter().filter(|job| job.model == model).collect::<Vec<_>>();
-        assert_eq!(of(0).iter().map(|job| (job.fold, job.seed)).take(4).collect::<Vec<_>>(), [(0, 3), (0, 1), (0, 2), (1, 3)]);
+        assert_eq!(
+            of(0).iter().map(|job| (job.fold, job.seed)).take(4).collect::<Vec<_>>(),
+            [(0, 3), (0, 1), (0, 2), (1, 3)]
+        );
         assert_eq!(of(1).len(), 4 * 2 + 9 - 2, "four points with two seeds, the chosen one with the rest");
         assert!(of(1).iter().filter(|job| job.fold > 0).all(|job| job.point == 2));
         assert_eq!(of(2).len(), 6);

@@ -219,7 +219,12 @@ struct Ready<'d> {
 }
 
 impl<'d> Ready<'d> {
-    fn new(recipe: &Recipe, data: &'d ExperimentData, threads: Threads<'_>, interrupt: &Interrupt) -> Result<Ready<'d>> {
+    fn new(
+        recipe: &Recipe,
+        data: &'d ExperimentData,
+        threads: Threads<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<Ready<'d>> {
         let splits = data.folds(recipe)?;
         let records = splits.iter().map(|split| data.record(split, recipe, interrupt)).collect::<Result<Vec<_>>>()?;
         let settings = plan::resolve(recipe, data.schema(), &records[0])?;
@@ -227,7 +232,8 @@ impl<'d> Ready<'d> {
         if let Some(config) = &recipe.auction {
             config.check(recipe.auction_place(data.schema()))?;
         }
-        let of = |(split, record): (Split<'d>, DataRecord)| Fold { truth: data.truth_of(&split.test), split, data: record };
+        let of =
+            |(split, record): (Split<'d>, DataRecord)| Fold { truth: data.truth_of(&split.test), split, data: record };
         let folds = splits.into_iter().zip(records).map(of).collect();
         Ok(Ready { folds, settings, plan })
     }

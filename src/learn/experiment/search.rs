@@ -199,7 +199,10 @@ impl SearchConfig {
     fn check(&self, params: &Table, place: &str) -> Result<()> {
         let wrong = |key: &str, message: String| Err(Error::config(place, format!("search.{key}"), message));
         if self.strategy == Strategy::Grid {
-            return wrong("strategy", "expected random or halving; a grid is written as grid = { key = [values] }".into());
+            return wrong(
+                "strategy",
+                "expected random or halving; a grid is written as grid = { key = [values] }".into(),
+            );
         }
         if !(2..=MOST_POINTS).contains(&self.trials) {
             return wrong("trials", format!("expected 2 to {MOST_POINTS}, got {}", self.trials));
@@ -281,7 +284,9 @@ mod tests {
         assert_eq!((points.len(), points.clone()), (400, config(&text).unwrap().draw(&params, "m").unwrap()));
         let floats = |key: &str| points.iter().map(|point| point[key].as_float().unwrap()).collect::<Vec<f64>>();
         let (alpha, l1) = (floats("alpha"), floats("l1"));
-        assert!(alpha.iter().all(|alpha| (0.001..=1.0).contains(alpha)) && l1.iter().all(|l1| (0.0..=2.0).contains(l1)));
+        assert!(
+            alpha.iter().all(|alpha| (0.001..=1.0).contains(alpha)) && l1.iter().all(|l1| (0.0..=2.0).contains(l1))
+        );
         // A third of the draws a decade; their middle is the middle of the orders of magnitude.
         let below = alpha.iter().filter(|alpha| **alpha < 0.01).count();
         assert!((100..170).contains(&below), "{below}");
@@ -303,13 +308,21 @@ mod tests {
     #[test]
     fn rungs_give_the_best_more() {
         let halving = |more: &str, points: usize| {
-            config(&format!("strategy = \"halving\"\ntrials = 27\n{more}\n{SPACE}")).unwrap().halving(points).unwrap().rungs
+            config(&format!("strategy = \"halving\"\ntrials = 27\n{more}\n{SPACE}"))
+                .unwrap()
+                .halving(points)
+                .unwrap()
+                .rungs
         };
         let rungs = halving("", 27);
         assert_eq!(rungs.iter().map(|rung| rung.points).collect::<Vec<_>>(), [27, 9, 3, 1]);
         assert!((rungs[0].share - 1.0 / 27.0).abs() < 1e-12 && rungs[3].share == 1.0);
         let rungs = halving("least_share = 0.2", 10);
-        assert_eq!(rungs.iter().map(|rung| rung.points).collect::<Vec<_>>(), [10, 4], "the last rung chooses among four");
+        assert_eq!(
+            rungs.iter().map(|rung| rung.points).collect::<Vec<_>>(),
+            [10, 4],
+            "the last rung chooses among four"
+        );
         assert_eq!(halving("keep_one_of = 2", 5).iter().map(|rung| rung.points).collect::<Vec<_>>(), [5, 3, 2, 1]);
         assert_eq!(halving("", 1), [Rung { share: 1.0, points: 1 }]);
     }
@@ -323,14 +336,23 @@ mod tests {
         let random = |space: &str| format!("strategy = \"random\"\ntrials = 5\n[space]\n{space}");
         let cases = [
             (random("alpha = { loguniform = [1, 2] }"), "did you mean \"log_uniform\"?"),
-            (random("alpha = { log_uniform = [0, 2] }"), "search.space.alpha: log_uniform: expected two numbers above 0"),
+            (
+                random("alpha = { log_uniform = [0, 2] }"),
+                "search.space.alpha: log_uniform: expected two numbers above 0",
+            ),
             (random("alpha = { uniform = [2, 1] }"), "uniform: expected a lower and a higher number, got [2, 1]"),
             (random("passes = { int = [2, 2] }"), "int: expected a lower and a higher whole number"),
             (random("crosses = { choice = [] }"), "choice: expected at least one value"),
             (random("bits = { int = [10, 20] }"), "search.space.bits: the key stands in params too"),
             (random(""), "search.space: expected at least one setting"),
-            ("strategy = \"random\"\ntrials = 1\n[space]\na = { int = [1, 2] }".into(), "search.trials: expected 2 to 1000"),
-            ("strategy = \"grid\"\ntrials = 2\n[space]\na = { int = [1, 2] }".into(), "search.strategy: expected random or halving"),
+            (
+                "strategy = \"random\"\ntrials = 1\n[space]\na = { int = [1, 2] }".into(),
+                "search.trials: expected 2 to 1000",
+            ),
+            (
+                "strategy = \"grid\"\ntrials = 2\n[space]\na = { int = [1, 2] }".into(),
+                "search.strategy: expected random or halving",
+            ),
             ("strategy = \"halving\"\ntrial = 2\n[space]\n".into(), "did you mean \"trials\"?"),
         ];
         for (text, expected) in cases {

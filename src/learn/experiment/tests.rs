@@ -208,8 +208,12 @@ fn logs_that_stand_apart() {
         let planned = plan(&recipe, &options(folder.path()), Threads::one(), &mut |_| {}, &Interrupt::default());
         planned.map(|_| String::new()).unwrap_or_else(|error| error.to_string())
     };
-    let swapped = mistake("train = [\"train.csv\"]\ntest = [\"test.csv\"]", "train = [\"test.csv\"]\ntest = [\"train.csv\"]");
-    assert!(swapped.contains("data.test: leakage by time: expected test rows after the last validation row"), "{swapped}");
+    let swapped =
+        mistake("train = [\"train.csv\"]\ntest = [\"test.csv\"]", "train = [\"test.csv\"]\ntest = [\"train.csv\"]");
+    assert!(
+        swapped.contains("data.test: leakage by time: expected test rows after the last validation row"),
+        "{swapped}"
+    );
     let twice = mistake("test.csv", "train.csv");
     assert!(twice.contains("holds the same bytes as") && twice.contains("of data.train"), "{twice}");
     // The last third of the training rows again, as test rows: later than nothing, and copies.
@@ -217,7 +221,10 @@ fn logs_that_stand_apart() {
     std::fs::write(folder.path().join("test.csv"), copies + "\n").unwrap();
     assert!(mistake("none", "none").contains("leakage by time"));
     let copied = mistake("[bootstrap]", "[leakage]\nallow_time_overlap = true\n[bootstrap]");
-    assert!(copied.contains("leakage: 600 of 1000 test rows (60.0 %) are also training or validation rows"), "{copied}");
+    assert!(
+        copied.contains("leakage: 600 of 1000 test rows (60.0 %) are also training or validation rows"),
+        "{copied}"
+    );
     let borne = mistake("[bootstrap]", "[leakage]\nallow_time_overlap = true\nmax_duplicates = 0.6\n[bootstrap]");
     assert_eq!(borne, "", "what the recipe bears is no error");
 }

@@ -100,7 +100,9 @@ impl DcnModel {
         let embedding = take("embedding.weight".into(), &[narrow.table_rows, dim])?;
         let has_wide = settings.wide != super::WideRule::None;
         let wide = if has_wide { Some(take("wide.weight".into(), &[table_rows])?) } else { None };
-        let known = Known::new((*embedding).as_ref(), dim, narrow.fields.len());
+        // Ranges matter in 8 bits only.
+        let ranged = if precision == ScoringPrecision::Int8 { (*embedding).as_ref() } else { &[] };
+        let known = Known::new(ranged, dim, narrow.fields.len());
         // A layer that reads x₀ shares sums among rows, where it scores in 8 bits.
         let weight = |values: &Values, inputs, outputs, reads_x0: bool| {
             let values = (**values).as_ref();

@@ -47,9 +47,11 @@ impl LeakageConfig {
     /// Checks bounds; `place` is named in errors.
     pub(super) fn check(&self, place: &str) -> Result<()> {
         match self.max_duplicates {
-            Some(share) if !(0.0..=1.0).contains(&share) => {
-                Err(Error::config(place, "leakage.max_duplicates", format!("expected a share from 0 to 1, got {share}")))
-            }
+            Some(share) if !(0.0..=1.0).contains(&share) => Err(Error::config(
+                place,
+                "leakage.max_duplicates",
+                format!("expected a share from 0 to 1, got {share}"),
+            )),
             _ => Ok(()),
         }
     }

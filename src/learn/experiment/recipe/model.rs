@@ -99,6 +99,15 @@ impl RawModel {
                 (points, self.grid.keys().cloned().collect(), Strategy::Grid, None)
             }
         };
-        Ok(ModelRecipe { name: self.name, kind, points, grid_keys, strategy, halving, seeds, grid_seeds: self.grid_seeds })
+        Ok(ModelRecipe {
+            name: self.name,
+            kind,
+            points,
+            grid_keys,
+            strategy,
+            halving,
+            seeds,
+            grid_seeds: self.grid_seeds,
+        })
     }
 }

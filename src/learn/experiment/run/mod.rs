@@ -165,8 +165,7 @@ impl RunTask<'_> {
             scoring,
             timed_alone: self.alone,
             selection_log_loss: valid.as_ref().and(
-                cross_validated(&learned.choice)
-                    .or(valid_evaluation.as_ref().map(|evaluation| evaluation.log_loss)),
+                cross_validated(&learned.choice).or(valid_evaluation.as_ref().map(|evaluation| evaluation.log_loss)),
             ),
             calibration: CalibrationRecord {
                 choice: learned.choice,

@@ -7,8 +7,8 @@ use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Request;
-use crate::predict::json::Hex;
 use crate::predict::http::refusal::{Refusal, RefusalKind, Told};
+use crate::predict::json::Hex;
 use crate::predict::scorer::Scored;
 
 /// The answer to one request of a batch.

@@ -131,12 +131,18 @@ impl<'a> Request<'a> {
     }
 
     /// Each candidate's own cells, by column.
-    pub(in crate::predict::http) fn candidates(&self) -> impl ExactSizeIterator<Item = impl Iterator<Item = (usize, Cell<'_>)>> {
+    pub(in crate::predict::http) fn candidates(
+        &self,
+    ) -> impl ExactSizeIterator<Item = impl Iterator<Item = (usize, Cell<'_>)>> {
         (0..self.candidates.len()).map(|candidate| self.own(candidate).iter().map(Field::cell))
     }
 
     /// What to answer when the scorer refuses a cell: names the column, not the feature, and where it stands.
-    pub(in crate::predict::http) fn refusal(&self, Refused { candidate, error }: Refused, model: &LiveModel) -> Refusal {
+    pub(in crate::predict::http) fn refusal(
+        &self,
+        Refused { candidate, error }: Refused,
+        model: &LiveModel,
+    ) -> Refusal {
         let schema = &model.bundle.schema;
         let column = schema.features.iter().find(|feature| feature.name == error.field).map(|feature| feature.column);
         let field = column.map_or(error.field.as_str(), |column| schema.columns[column].as_str());
@@ -272,4 +278,3 @@ fn twice(place: impl fmt::Display, field: &str) -> Refusal {
     let message = format!("{place}: {field} stands there twice");
     Refusal::of_field(RefusalKind::DuplicateField, field, message)
 }
-
