@@ -56,7 +56,8 @@ fn answer(stream: &TcpStream) -> std::io::Result<(u16, String, String)> {
         }
     }
     let head = head.to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |text| text.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -103,7 +104,11 @@ fn slow_heads_slow_bodies_and_silence_are_ended() {
     let began = Instant::now();
     let refused = (0..200).any(|at| {
         std::thread::sleep(Duration::from_millis(20));
-        slow.write_all(&b"POST /v1/score HTTP/1.1\r\nx-a: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"[at % 80..][..1]).is_err()
+        slow.write_all(
+            &b"POST /v1/score HTTP/1.1\r\nx-a: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+                [at % 80..][..1],
+        )
+        .is_err()
     });
     assert!(refused || closes(&slow, 5 * SECOND), "a slow head is ended");
     assert!(began.elapsed() >= Duration::from_millis(300));
@@ -188,7 +193,9 @@ fn large_bodies_are_refused_without_being_kept() {
 fn bad_bodies_are_refused_on_every_path() {
     let (_folder, server) = server(|_| {});
     let address = server.local_addr();
-    let deep = |open: &str, close: &str| format!(r#"{{"candidates": [{{"tags": {}{}}}]}}"#, open.repeat(100_000), close.repeat(100_000));
+    let deep = |open: &str, close: &str| {
+        format!(r#"{{"candidates": [{{"tags": {}{}}}]}}"#, open.repeat(100_000), close.repeat(100_000))
+    };
     let bad: Vec<Vec<u8>> = vec![
         vec![],
         b"\xff\xfe\x00".to_vec(),
@@ -224,7 +231,10 @@ fn bad_bodies_are_refused_on_every_path() {
     let answers = answer["answers"].as_array().unwrap();
     assert_eq!(answers.len(), 4);
     assert_eq!(answers[0]["candidates"][0]["probability"], answers[3]["candidates"][0]["probability"]);
-    assert_eq!((&answers[1]["error"]["kind"], &answers[2]["error"]["kind"]), (&json!("invalid_number"), &json!("wrong_type")));
+    assert_eq!(
+        (&answers[1]["error"]["kind"], &answers[2]["error"]["kind"]),
+        (&json!("invalid_number"), &json!("wrong_type"))
+    );
     for budget in ["0", "-1", "1e3", "soon", "60000001"] {
         let mut stream = connect(address);
         let request = head("/v1/score", GOOD.len()) + &format!("x-budget-us: {budget}\r\n\r\n{GOOD}");
@@ -267,19 +277,27 @@ fn strangers_do_not_change_the_model() {
         let mut stream = connect(address);
         let shown = token.map_or_else(String::new, |token| format!("authorization: {token}\r\n"));
         let length = body.len();
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{shown}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\n{shown}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let (status, head, body) = answer(&stream).unwrap();
         assert!(!head.contains(TOKEN) && !body.contains(TOKEN), "the token is never told");
         (status, head, body)
     };
     let promote = json!({ "model": b }).to_string();
-    let paths = [("GET", "/v1/models", ""), ("POST", "/v1/models/promote", promote.as_str()), ("POST", "/v1/models/rollback", "")];
+    let paths = [
+        ("GET", "/v1/models", ""),
+        ("POST", "/v1/models/promote", promote.as_str()),
+        ("POST", "/v1/models/rollback", ""),
+    ];
     let longer = format!("Bearer {TOKEN}x");
     let near = format!("Bearer {}X", &TOKEN[..TOKEN.len() - 1]);
     let basic = format!("Basic {TOKEN}");
     for (method, path, body) in paths {
-        for shown in [None, Some(""), Some("Bearer"), Some("Bearer "), Some(TOKEN), Some(&longer), Some(&near), Some(&basic)] {
+        for shown in
+            [None, Some(""), Some("Bearer"), Some("Bearer "), Some(TOKEN), Some(&longer), Some(&near), Some(&basic)]
+        {
             let (status, head, answer) = call(admin, method, path, shown, body);
             assert_eq!((status, kind(&answer).as_str()), (401, "unauthorized"), "{path} {shown:?}");
             assert!(head.contains("www-authenticate: bearer"), "{head}");
@@ -348,7 +366,10 @@ fn more_work_than_time_is_shed_at_once_and_the_rest_answered() {
         }
     });
     let (answered, shed, late) = (answered.into_inner(), shed.into_inner(), late.into_inner());
-    assert!(answered > 0 && shed > 0 && late * 100 <= answered, "{answered} answered, {late} of them late; {shed} shed");
+    assert!(
+        answered > 0 && shed > 0 && late * 100 <= answered,
+        "{answered} answered, {late} of them late; {shed} shed"
+    );
     server.join().unwrap();
 }
 
@@ -404,7 +425,8 @@ fn ten_thousand_idle_connections_do_no_harm() {
         let mut stream = connect(program.address);
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let (_, _, metrics) = answer(&stream).unwrap();
-        let open = metrics.lines().find_map(|line| line.strip_prefix("pctr_connections ")).unwrap().parse::<f64>().unwrap();
+        let open =
+            metrics.lines().find_map(|line| line.strip_prefix("pctr_connections ")).unwrap().parse::<f64>().unwrap();
         if open >= count as f64 {
             break;
         }

@@ -145,14 +145,20 @@ async fn the_price_is_what_the_scored_probability_is_worth() {
     let expected = json!({"id": "auction-i1", "impid": "i1", "adid": "rich", "w": 300, "h": 250,
         "adomain": ["shop.example"], "cat": ["IAB3-2"], "attr": [7], "bundle": "com.shop"});
     assert_eq!(rest, expected);
-    assert_eq!((&answer["id"], &answer["cur"], &answer["seatbid"][0]["seat"]), (&json!("auction"), &json!("USD"), &json!("seat-9")));
+    assert_eq!(
+        (&answer["id"], &answer["cur"], &answer["seatbid"][0]["seat"]),
+        (&json!("auction"), &json!("USD"), &json!("seat-9"))
+    );
 
     // Macros are left as they are.
     let (_, _, answer) = self::bid(&service, &with("/badv", json!(["shop.example"]))).await;
     let bid = &answer["seatbid"][0]["bid"][0];
     assert_eq!(bid["price"], json!(down(p * 0.5 * 1000.0)));
     assert_eq!(bid["adm"], "<img src='https://x.example/${AUCTION_PRICE}'>");
-    assert_eq!((&bid["nurl"], &bid["crid"], &bid["cid"]), (&json!("https://x.example/win?p=${AUCTION_PRICE}"), &json!("c1"), &json!("camp")));
+    assert_eq!(
+        (&bid["nurl"], &bid["crid"], &bid["cid"]),
+        (&json!("https://x.example/win?p=${AUCTION_PRICE}"), &json!("c1"), &json!("camp"))
+    );
 
     // What says how it came about can be left out.
     let silent = self::service(OpenRtbSettings { explain: false, ..settings() });
@@ -230,7 +236,10 @@ async fn deals_have_terms_of_their_own() {
     let deal = |deal: Value, private: u32| with("/imp/0/pmp", json!({"private_auction": private, "deals": [deal]}));
     let (_, _, answer) = bid(&service, &deal(json!({"id": "deal-1", "bidfloor": 0.5, "at": 3}), 1)).await;
     let offered = &answer["seatbid"][0]["bid"][0];
-    assert_eq!((&offered["dealid"], &offered["price"], &offered["adid"]), (&json!("deal-1"), &json!(0.5), &json!("rich")));
+    assert_eq!(
+        (&offered["dealid"], &offered["price"], &offered["adid"]),
+        (&json!("deal-1"), &json!(0.5), &json!("rich"))
+    );
     assert_eq!(reason(&service, &deal(json!({"id": "deal-1", "bidfloor": 1e6}), 1)).await, "floor");
     assert_eq!(reason(&service, &deal(json!({"id": "deal-1", "wseat": ["x"]}), 1)).await, "deal");
     assert_eq!(reason(&service, &deal(json!({"id": "deal-1", "wadomain": ["x.example"]}), 1)).await, "deal");
@@ -324,12 +333,20 @@ async fn every_required_attribute_is_asked_for() {
         request.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
         let (status, _, answer) = bid(&service, &request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {answer}");
-        assert_eq!((&answer["error"]["kind"], &answer["error"]["field"]), (&json!("missing_field"), &json!(path)), "{answer}");
+        assert_eq!(
+            (&answer["error"]["kind"], &answer["error"]["field"]),
+            (&json!("missing_field"), &json!(path)),
+            "{answer}"
+        );
         // The same of another type.
         let mut request = complete();
         *request.pointer_mut(&pointer).unwrap() = json!({"not": "this"});
         let (status, _, answer) = bid(&service, &request).await;
-        assert_eq!((status, &answer["error"]["kind"]), (StatusCode::BAD_REQUEST, &json!("wrong_type")), "{path}: {answer}");
+        assert_eq!(
+            (status, &answer["error"]["kind"]),
+            (StatusCode::BAD_REQUEST, &json!("wrong_type")),
+            "{path}: {answer}"
+        );
         assert_eq!(answer["error"]["field"], json!(path), "{answer}");
     }
 }
@@ -337,10 +354,15 @@ async fn every_required_attribute_is_asked_for() {
 #[tokio::test]
 async fn bodies_that_are_no_bid_requests_are_refused() {
     let service = service(settings());
-    let deep = format!(r#"{{"id": "a", "imp": [{{"id": "1"}}], "ext": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let deep =
+        format!(r#"{{"id": "a", "imp": [{{"id": "1"}}], "ext": {}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     let (status, _, _) = post(&service, "/v1/openrtb", deep).await;
     assert_eq!(status, StatusCode::NO_CONTENT, "nobody reads what is nested there");
-    let deep = format!(r#"{{"id": "a", "imp": [{{"id": "1"}}], "site": {{"domain": {}{}}}}}"#, "[".repeat(1000), "]".repeat(1000));
+    let deep = format!(
+        r#"{{"id": "a", "imp": [{{"id": "1"}}], "site": {{"domain": {}{}}}}}"#,
+        "[".repeat(1000),
+        "]".repeat(1000)
+    );
     let (status, _, _) = post(&service, "/v1/openrtb", deep).await;
     assert_eq!(status, StatusCode::NO_CONTENT, "a list is no domain");
     for (body, kind) in [

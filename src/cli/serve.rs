@@ -111,5 +111,15 @@ pub(super) fn run(args: &ServeArgs, settled: &Settled<ServeOptions>) -> Result<(
     if args.print_config {
         return print(&ServeOptions::layout().print(settled)?);
     }
+    allow_many_files();
     serve(&settled.settings, |_| Ok(()))
+}
+
+/// Lets the process open as many files as the system allows it: each connection is one.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::warn!("this process may open {current:?} files only");
+    }
 }

@@ -34,8 +34,7 @@ pub(super) async fn answer_openrtb(State(shared): State<Arc<Shared>>, request: R
         };
         let model = shared.live.model();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-        let mut auction =
-            bidder.auction(&request, arrived.body, &model, now, limits.candidates).map_err(refusal)?;
+        let mut auction = bidder.auction(&request, arrived.body, &model, now, limits.candidates).map_err(refusal)?;
         let mut all = Vec::with_capacity(auction.impressions.len());
         for impression in &auction.impressions {
             all.push(scored(shared, &model, impression, arrived, allowed, &request.id)?);

@@ -17,52 +17,63 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::Request;
 use axum::response::Response;
+use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service as _;
 
 use super::refusal::{Refusal, RefusalKind};
+use super::tls::{Acceptor, handshake};
 use super::{Limits, Shared, refuse};
 
 /// Pause after the system had no socket to give.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Connections that the system may have made before the order to stop and that are still taken after it.
+const LAST: usize = 1024;
+
 /// Serves a listener until `stop` turns true, then until its connections have ended, at most the grace.
-pub(super) async fn serve(listener: TcpListener, router: Router, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Acceptor>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
     let most = shared.options.limits.connections;
     let open = Arc::new(Semaphore::new(most));
+    let begin = |stream| match open.clone().try_acquire_owned() {
+        Ok(place) => {
+            drop(tokio::spawn(begin(stream, router.clone(), tls.clone(), shared.clone(), stop.clone(), place)))
+        }
+        Err(_) => {
+            shared.meters.refused(RefusalKind::Overloaded);
+            turn_away(stream, shared.options.budget.retry_after_s);
+        }
+    };
+    let mut stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stopped.wait_for(|stop| *stop) => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => begin(stream),
             Err(error) => {
                 tracing::debug!("a connection was not accepted: {error}");
                 tokio::time::sleep(PAUSE).await;
-                continue;
             }
-        };
-        let Ok(place) = open.clone().try_acquire_owned() else {
-            shared.meters.refused(RefusalKind::Overloaded);
-            turn_away(stream, shared.options.budget.retry_after_s);
-            continue;
-        };
-        let (router, shared, stop) = (router.clone(), shared.clone(), stop.clone());
-        tokio::spawn(async move {
-            shared.meters.connections().increment(1.0);
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("connection without TCP_NODELAY: {error}");
-            }
-            converse(stream, router, &shared, stop).await;
-            shared.meters.connections().decrement(1.0);
-            drop(place);
-        });
+        }
+    }
+    for _ in 0..LAST {
+        match tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+            Ok(Ok((stream, _))) => begin(stream),
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
     drop(listener);
     let all = u32::try_from(most).unwrap_or(u32::MAX);
@@ -70,6 +81,34 @@ pub(super) async fn serve(listener: TcpListener, router: Router, shared: Arc<Sha
     if tokio::time::timeout(grace, open.acquire_many(all)).await.is_err() {
         tracing::warn!("some requests took longer than {} ms to end; dropped", grace.as_millis());
     }
+}
+
+/// Serves a connection that has its place.
+async fn begin(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<Acceptor>,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+    place: OwnedSemaphorePermit,
+) {
+    shared.meters.connections().increment(1.0);
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("connection without TCP_NODELAY: {error}");
+    }
+    match tls {
+        None => converse(stream, router, &shared, stop).await,
+        Some(tls) => {
+            let patience = Duration::from_millis(shared.options.limits.header_ms);
+            match tokio::time::timeout(patience, handshake(tls, stream)).await {
+                Ok(Ok(stream)) => converse(stream, router, &shared, stop).await,
+                Ok(Err(error)) => tracing::debug!("no keys were agreed on: {error}"),
+                Err(_) => tracing::debug!("no keys were agreed on in time"),
+            }
+        }
+    }
+    shared.meters.connections().decrement(1.0);
+    drop(place);
 }
 
 /// Says that there are too many connections, if the socket takes it at once, and closes.
@@ -229,18 +268,18 @@ struct Guarded {
 impl hyper::service::Service<Request<Incoming>> for Guarded {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering<axum::routing::future::RouteFuture<Infallible>>;
+    type Future = Answering<RouteFuture<Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.pace.begin(BUSY);
         let answer = self.router.clone().call(request);
-        Answering { answer, shared: self.shared.clone(), pace: self.pace.clone() }
+        Answering { answer: Caught(answer), shared: self.shared.clone(), pace: self.pace.clone() }
     }
 }
 
 /// An answer being made.
 struct Answering<Answer> {
-    answer: Answer,
+    answer: Caught<Answer>,
     shared: Arc<Shared>,
     pace: Arc<Pace>,
 }
@@ -249,18 +288,61 @@ impl<Answer: Future<Output = Result<Response, Infallible>> + Unpin> Future for A
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answering = &mut *self;
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut answering.answer).poll(context)));
-        let answer = match polled {
-            Ok(polled) => ready!(polled),
-            Err(_) => {
-                // What it said went to standard error when it happened.
-                tracing::error!("a request made the service panic");
-                let refusal = Refusal::new(RefusalKind::Internal, "the service has a bug; please report it");
-                Ok(refuse(&answering.shared, &refusal))
-            }
-        };
-        answering.pace.begin(IDLE);
+        let answer = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_else(|| {
+            // What it said went to standard error when it happened.
+            tracing::error!("a request made the service panic");
+            let refusal = Refusal::new(RefusalKind::Internal, "the service has a bug; please report it");
+            Ok(refuse(&self.shared, &refusal))
+        });
+        self.pace.begin(IDLE);
         Poll::Ready(answer)
+    }
+}
+
+/// A future that ends with nothing when it panics.
+struct Caught<Work>(Work);
+
+impl<Work: Future + Unpin> Future for Caught<Work> {
+    type Output = Option<Work::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(context))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panics_are_caught() {
+        assert_eq!(Caught(Box::pin(async { 5 })).await, Some(5));
+        let panics = Caught(Box::pin(async {
+            tokio::task::yield_now().await;
+            panic!("on purpose")
+        }));
+        assert_eq!(panics.await, None::<()>);
+    }
+
+    #[test]
+    fn pace_ends_what_is_slow() {
+        let limits = Limits { header_ms: 10, idle_ms: 40, ..Limits::default() };
+        let pace = Pace::new();
+        assert!(pace.next_look(&limits).is_some_and(|after| after <= Duration::from_millis(10)));
+        std::thread::sleep(Duration::from_millis(15));
+        assert!(pace.next_look(&limits).is_some(), "silence may last longer than a head");
+        pace.read();
+        std::thread::sleep(Duration::from_millis(15));
+        pace.read();
+        assert!(pace.next_look(&limits).is_none(), "a head counts from its first byte");
+        pace.begin(BUSY);
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(pace.next_look(&limits).is_some(), "what is being answered is not ended here");
+        pace.begin(IDLE);
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(pace.next_look(&limits).is_none());
     }
 }

@@ -21,6 +21,7 @@ mod refusal;
 mod scoring;
 mod server;
 mod settings;
+mod tls;
 mod wire;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::Token;
+use super::tls::{self, Acceptor};
 use super::{ServeOptions, Shared, Source, admin, app, connections};
 use crate::error::{Error, Result};
 use crate::predict::live::{Event, Follower, Keeper, KeeperOptions, Live, LiveModel};
@@ -47,6 +48,8 @@ pub fn serve(options: &ServeOptions, started: impl FnOnce(&ServerHandle) -> Resu
 pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     options.check()?;
     let token = Token::find(&options.admin)?;
+    let tls = tls::acceptor(&options.tls)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let mut ledger = options.swap.ledger.clone();
     let (follower, registry, model) = match options.source()? {
         Source::Bundle(folder) => (None, None, LiveModel::open(&folder)?),
@@ -76,9 +79,9 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     let runtime = runtime.map_err(Error::io(&place, "start threads for"))?;
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Listeners { runtime: &runtime, serving: JoinSet::new(), shared: shared.clone(), stopped };
-    let local_addr = listeners.open(options.listen, app(shared.clone()))?;
+    let local_addr = listeners.open(options.listen, app(shared.clone()), tls)?;
     let admin_addr = match wants_admin {
-        true => Some(listeners.open(options.admin.listen, admin(shared.clone()))?),
+        true => Some(listeners.open(options.admin.listen, admin(shared.clone()), None)?),
         false => None,
     };
     let serving = listeners.serving;
@@ -88,7 +91,7 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
         note(&shared, &event);
     });
     let keeper = keeper.map_err(Error::io(&place, "start threads for"))?;
-    tracing::info!("serving {name} on http://{local_addr}");
+    tracing::info!("serving {name} on {scheme}://{local_addr}");
     if let Some(admin_addr) = admin_addr {
         tracing::info!("admin paths on http://{admin_addr}");
     }
@@ -105,12 +108,12 @@ struct Listeners<'a> {
 
 impl Listeners<'_> {
     /// Serves `router` on `address`; the address it got.
-    fn open(&mut self, address: SocketAddr, router: Router) -> Result<SocketAddr> {
+    fn open(&mut self, address: SocketAddr, router: Router, tls: Option<Acceptor>) -> Result<SocketAddr> {
         let place = PathBuf::from(address.to_string());
         let bound = self.runtime.block_on(TcpListener::bind(address));
         let listener = bound.map_err(Error::io(&place, "listen on"))?;
         let local_addr = listener.local_addr().map_err(Error::io(&place, "listen on"))?;
-        let serving = connections::serve(listener, router, self.shared.clone(), self.stopped.clone());
+        let serving = connections::serve(listener, router, tls, self.shared.clone(), self.stopped.clone());
         self.serving.spawn_on(serving, self.runtime.handle());
         Ok(local_addr)
     }

@@ -181,7 +181,8 @@ impl Ads {
                 Some(Size { w: w.parse().ok()?, h: h.parse().ok()? })
             };
             let sizes = ad.size_texts.iter().map(|text| {
-                size(text).ok_or_else(|| wrong("sizes", format!("expected width x height, as in 300x250, got {text:?}")))
+                size(text)
+                    .ok_or_else(|| wrong("sizes", format!("expected width x height, as in 300x250, got {text:?}")))
             });
             ad.sizes = sizes.collect::<Result<_>>()?;
             ad.adomain.iter_mut().for_each(|domain| *domain = domain.to_lowercase());

@@ -101,8 +101,8 @@ impl Bidder {
         now: i64,
         most: usize,
     ) -> std::result::Result<Auction<'a>, Malformed> {
-        let body = std::str::from_utf8(body)
-            .map_err(|error| Malformed::new(super::Problem::Json, "", error.to_string()))?;
+        let body =
+            std::str::from_utf8(body).map_err(|error| Malformed::new(super::Problem::Json, "", error.to_string()))?;
         let currency = self.currency(request);
         let bound = self.bound(model);
         let local = now + 60 * request.utc_offset_minutes();
@@ -122,7 +122,14 @@ impl Bidder {
                         candidates.truncate(most);
                     }
                     let (context, sized) = self.context(found, &of_request, &bound, local);
-                    impressions.push(Impression { bidder: self, bound: bound.clone(), imp, candidates, context, sized });
+                    impressions.push(Impression {
+                        bidder: self,
+                        bound: bound.clone(),
+                        imp,
+                        candidates,
+                        context,
+                        sized,
+                    });
                 }
                 Err(refused) => reason = reason.max(Some(refused)),
             }

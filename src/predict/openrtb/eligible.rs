@@ -148,7 +148,8 @@ fn terms(
     if ad.bundle.as_ref().is_some_and(|bundle| lists(&request.bapp, bundle)) {
         return Err(NoBid::App);
     }
-    let blocked = request.badv.iter().flatten().any(|blocked| ad.adomain.iter().any(|domain| is_within(domain, blocked)));
+    let blocked =
+        request.badv.iter().flatten().any(|blocked| ad.adomain.iter().any(|domain| is_within(domain, blocked)));
     if blocked {
         return Err(NoBid::Domain);
     }

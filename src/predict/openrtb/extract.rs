@@ -73,7 +73,10 @@ impl Paths {
     pub(super) fn find<'a>(&self, body: &'a str, impressions: usize) -> Result<(Found<'a>, Vec<Found<'a>>), Malformed> {
         let mut of_request = Found(vec![Vec::new(); self.count]);
         let mut of_impressions = vec![Found(vec![Vec::new(); self.count]); impressions];
-        let (mut reader, top) = (serde_json::Deserializer::from_str(body), Top { paths: self, of_request: &mut of_request, of_impressions: &mut of_impressions });
+        let (mut reader, top) = (
+            serde_json::Deserializer::from_str(body),
+            Top { paths: self, of_request: &mut of_request, of_impressions: &mut of_impressions },
+        );
         match reader.deserialize_map(top) {
             Ok(()) => Ok((of_request, of_impressions)),
             Err(error) => Err(Malformed::new(Problem::Duplicate, "", error.to_string())),
@@ -368,8 +371,19 @@ mod tests {
             ("device.os.x", "text"),
         ]);
         let expected: [&[&str]; 13] = [
-            &["ios"], &["USA"], &["1"], &[], &["a", "b", "c"], &["c"], &["news.example"], &["2"], &["0.50"], &["300x250"],
-            &["0"], &["tue"], &[],
+            &["ios"],
+            &["USA"],
+            &["1"],
+            &[],
+            &["a", "b", "c"],
+            &["c"],
+            &["news.example"],
+            &["2"],
+            &["0.50"],
+            &["300x250"],
+            &["0"],
+            &["tue"],
+            &[],
         ];
         assert_eq!(found, expected);
     }

@@ -32,7 +32,11 @@ impl Rates {
                 return Err(Error::config("serve", "openrtb.rates", message));
             }
             if !(rate.is_finite() && *rate > 0.0) {
-                return Err(Error::config("serve", "openrtb.rates", format!("{currency}: expected above 0, got {rate}")));
+                return Err(Error::config(
+                    "serve",
+                    "openrtb.rates",
+                    format!("{currency}: expected above 0, got {rate}"),
+                ));
             }
         }
         if let Some(rate) = rates.get(base).filter(|rate| **rate != 1.0) {
@@ -102,8 +106,13 @@ mod tests {
         assert_eq!(rates.convert(2.0, "EUR", "JPY"), Some(250.0));
         assert_eq!(rates.convert(2.0, "USD", "GBP"), None);
         assert_eq!(rates.convert(2.0, "GBP", "GBP"), Some(2.0));
-        for (base, currency, rate) in [("usd", "EUR", 1.0), ("USD", "EUR", 0.0), ("USD", "EURO", 1.0), ("USD", "USD", 2.0)] {
-            assert!(Rates::new(base, &[(currency.to_owned(), rate)].into_iter().collect()).is_err(), "{base} {currency}");
+        for (base, currency, rate) in
+            [("usd", "EUR", 1.0), ("USD", "EUR", 0.0), ("USD", "EURO", 1.0), ("USD", "USD", 2.0)]
+        {
+            assert!(
+                Rates::new(base, &[(currency.to_owned(), rate)].into_iter().collect()).is_err(),
+                "{base} {currency}"
+            );
         }
     }
 
