@@ -172,19 +172,13 @@ impl Stage {
             }
         }
         let best = |rates: &[f64]| rates.iter().copied().fold(0.0, f64::max);
-        self.record
-            .add(Figure { rate: Some(best(&rates[0])), ..Figure::value("throughput", "lr", 1, "pctr", f64::NAN) });
-        self.record.add(Figure {
-            rate: Some(best(&rates[1])),
-            ..Figure::value("throughput", "lr", 1, "constant answer", f64::NAN)
-        });
-        self.record.add(Figure::value(
-            "throughput",
-            "lr",
-            1,
-            "share of the constant answer",
-            best(&rates[0]) / best(&rates[1]),
-        ));
+        let [ours, constant] = [best(&rates[0]), best(&rates[1])];
+        for (what, rate) in [("pctr", ours), ("constant answer", constant)] {
+            let (model, what) = ("lr".to_owned(), what.to_owned());
+            let figure = Figure { scenario: "throughput", model, candidates: 1, what, ..Figure::default() };
+            self.record.add(Figure { rate: Some(rate), ..figure });
+        }
+        self.record.add(Figure::value("throughput", "lr", 1, "share of the constant answer", ours / constant));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A running child.
@@ -23,7 +24,9 @@ pub fn pctr() -> Result<PathBuf, Box<dyn Error>> {
 
 /// Keeps this thread, and the children it starts from now on, to one processor: the first for services, the last for load.
 pub fn pin(part: Part) {
-    let processors = core_affinity::get_core_ids().unwrap_or_default();
+    // Asked once: a thread that is kept to one processor is told of that one alone.
+    static PROCESSORS: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
+    let processors = PROCESSORS.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     let chosen = match part {
         Part::Service => processors.first(),
         Part::Load => processors.last(),
