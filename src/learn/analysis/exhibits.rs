@@ -123,7 +123,7 @@ pub(super) fn learning_curve(found: &[LearningCurve]) -> Result<Exhibit> {
     }
     let points = found.iter().map(|of| DrawnSeries {
         name: of.model.clone(),
-        points: of.points.iter().map(|point| drawn(Place::Number(point.rows as f64), &point.log_loss)).collect(),
+        points: of.points.iter().filter_map(|point| drawn(Place::Number(point.rows as f64), &point.log_loss)).collect(),
     });
     let chart = Drawing {
         title: "Log loss by training rows".into(),
@@ -298,7 +298,7 @@ pub(super) fn age(found: &Age) -> Result<Exhibit> {
             .map(|(model, of)| DrawnSeries {
                 name: of.model.clone(),
                 points: (0..found.buckets.len())
-                    .filter_map(|at| Some(drawn(Place::Number(x(at)), &value(model, at)?)))
+                    .filter_map(|at| drawn(Place::Number(x(at)), &value(model, at)?))
                     .collect(),
             })
             .collect(),
@@ -352,7 +352,7 @@ fn bars<'f>(
     let of = |(name, value): (String, Box<dyn Fn(&str) -> Option<Estimate> + 'f>)| DrawnSeries {
         name,
         points: (categories.iter())
-            .filter_map(|category| Some(drawn(Place::Category(category.clone()), &value(category)?)))
+            .filter_map(|category| drawn(Place::Category(category.clone()), &value(category)?))
             .collect(),
     };
     Drawing {
@@ -365,8 +365,9 @@ fn bars<'f>(
     }
 }
 
-fn drawn(x: Place, of: &Estimate) -> DrawnPoint {
-    DrawnPoint { x, y: of.value, low: of.low, high: of.high }
+/// `None` where there is no number.
+fn drawn(x: Place, of: &Estimate) -> Option<DrawnPoint> {
+    of.value.is_finite().then_some(DrawnPoint { x, y: of.value, low: of.low, high: of.high })
 }
 
 fn columns(named: &[(&str, &str)]) -> Vec<SheetColumn> {

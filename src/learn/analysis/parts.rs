@@ -1,7 +1,8 @@
 //! The folder of a run and its prepared rows → which of them trained, decided and tested.
 //!
 //! Predictions name the rows that were tested on and those that calibrated. The rows learned from are not listed; they are all others,
-//! or all others before them, whichever has the fingerprint that the record keeps of the split.
+//! all others before them, or the last of these (a window that rolls), whichever has the fingerprint that the record keeps of the
+//! split.
 
 use std::ops::Range;
 use std::path::Path;
@@ -29,12 +30,13 @@ pub fn parts_of_run<'a>(run: &Path, dataset: &'a Dataset) -> Result<Split<'a>> {
     if one_set {
         let others = others(&[&test, &valid], dataset.rows());
         let first = test.iter().chain(&valid).map(|range| range.start).min().unwrap_or(0);
-        let before: Vec<Range<usize>> = std::iter::once(0..first).filter(|range| !range.is_empty()).collect();
+        let from = |start: usize| std::iter::once(start..first).filter(|range| !range.is_empty()).collect();
+        let (before, window) = (from(0), from(first.saturating_sub(record.data.train.rows as usize)));
         let fits = |train: &Vec<Range<usize>>| {
             let ranges = format!("{:?}", [train, &valid, &test]);
             Fingerprint::of(ranges.as_bytes()) == record.data.split
         };
-        train = [others, before].into_iter().find(fits).unwrap_or_default();
+        train = [others, before, window].into_iter().find(fits).unwrap_or_default();
     }
     let [train, valid, test] = [train, valid, test].map(|ranges| View::new(dataset, ranges));
     Ok(Split { train, valid, test })
