@@ -139,7 +139,8 @@ fn of_buckets(judge: &Judge<'_>, cells: &SliceCells<'_>, probabilities: &[f64]) 
     });
     let of = |bucket: usize| {
         let blocks = &sums[cells.of(bucket)];
-        let ratio = |above: usize, below: usize| Ratio::of_blocks(blocks.iter().map(move |sums| (sums[above], sums[below])));
+        let ratio =
+            |above: usize, below: usize| Ratio::of_blocks(blocks.iter().map(move |sums| (sums[above], sums[below])));
         let rows = blocks.iter().map(|sums| sums[4]).sum::<f64>() as u64;
         Some(OfBucket { bucket, rows, ctr: ratio(3, 0)?, log_loss: ratio(1, 0)?, pcoc: ratio(2, 3) })
     };

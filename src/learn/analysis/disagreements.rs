@@ -3,7 +3,7 @@
 //! Rows are ranked by the distance of their calibrated log-odds, so that 0.1 % against 1 % counts as much as 10 % against 53 %; rows of
 //! equal codes are shown once. Contributions are of the models' logits before calibration ([`super::contributions`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,10 @@ use super::Subject;
 use super::contributions::contributions;
 use super::rows::{Targets, fields};
 use crate::error::Result;
+use crate::learn::Interrupt;
 use crate::learn::dataset::View;
+use crate::learn::experiment::describe::names::{Wanted, names};
+use crate::model::schema::FeatureKind;
 
 /// Where two models disagree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +59,8 @@ pub struct Example {
 pub struct Part {
     /// Field, or a cross (`a*b`).
     pub field: String,
-    /// What stands there: a range of numbers, `missing`, or the code of a value; values of a cross are those of its fields.
+    /// What stands there: a value as the log writes it, where the log is at hand, else its code; or a range of numbers. A cross
+    /// has none, its fields have.
     pub value: Option<String>,
     /// Added to the first model's logit; 0 where it does not see the field.
     pub a: f64,
@@ -113,6 +117,41 @@ pub(super) fn disagreements(
     })
 }
 
+/// Gives the values of categorical fields the names that the logs have for them, as far as these are there and have them in their
+/// first rows; others keep their codes.
+///
+/// # Errors
+/// Interrupted.
+pub(super) fn name_values(found: &mut [Disagreements], test: &View<'_>, interrupt: &Interrupt) -> Result<()> {
+    let dataset = test.dataset();
+    let rows: BTreeSet<usize> =
+        found.iter().flat_map(|pair| &pair.examples).map(|example| example.row as usize).collect();
+    let (schema, fields) = (dataset.schema(), fields(dataset.encoder()));
+    let categorical = schema.features.iter().zip(&fields).enumerate();
+    let categorical = categorical.filter(|(_, (of, _))| matches!(of.kind, FeatureKind::Categorical { .. }));
+    let wanted: Vec<Wanted> = categorical
+        .map(|(feature, (_, field))| {
+            let codes: BTreeSet<u32> = rows.iter().map(|row| dataset.codes(*row)[field.codes.start]).collect();
+            Wanted { feature, place: field.codes.start, codes: codes.into_iter().collect() }
+        })
+        .collect();
+    let mut named: BTreeMap<(&str, u32), String> = BTreeMap::new();
+    for (wanted, of_codes) in wanted.iter().zip(names(&wanted, dataset, interrupt)?) {
+        let name = fields[wanted.feature].name.as_str();
+        named.extend(wanted.codes.iter().zip(of_codes).map(|(code, (value, _))| ((name, *code), value)));
+    }
+    for example in found.iter_mut().flat_map(|pair| &mut pair.examples) {
+        let codes = dataset.codes(example.row as usize);
+        for part in &mut example.parts {
+            let Some(field) = fields.iter().find(|field| field.name == part.field) else { continue };
+            if let Some(value) = named.get(&(field.name.as_str(), codes[field.codes.start])) {
+                part.value = Some(value.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Parts of both models side by side.
 fn parts(a: &[(String, f64)], b: &[(String, f64)], value: impl Fn(&str) -> Option<String>) -> Vec<Part> {
     let of =
@@ -125,7 +164,7 @@ fn parts(a: &[(String, f64)], b: &[(String, f64)], value: impl Fn(&str) -> Optio
     parts
 }
 
-/// What stands in a field of a row; both models take the same codes.
+/// What stands in a field of a row, as the encoder knows it; both models take the same codes.
 fn value_of(subject: &Subject, codes: &[u32], field: &str) -> Option<String> {
     let encoder = &subject.bundle.encoder;
     let (position, field) = fields(encoder).into_iter().enumerate().find(|(_, of)| of.name == field)?;

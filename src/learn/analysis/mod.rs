@@ -199,6 +199,7 @@ pub fn analyze(
             let pair = [(subjects[a], &probabilities[a][..]), (subjects[b], &probabilities[b][..])];
             found.push(disagreements::disagreements(pair, test, &targets, config.disagreements)?);
         }
+        disagreements::name_values(&mut found, test, interrupt)?;
         exhibit = Some(exhibits::disagreements(&found)?);
     }
     show("50-disagreements.json", exhibit)?;

@@ -291,6 +291,8 @@ fn contributions_add_up_and_say_who_pushes() {
         assert_eq!(pair.examples.len(), 5);
         assert!(pair.examples.windows(2).all(|two| two[0].difference.abs() >= two[1].difference.abs()));
         assert!(pair.examples[0].difference.abs() >= pair.quantiles[2] && pair.quantiles[2] >= pair.quantiles[0]);
+        let value = |field: &str| pair.examples[0].parts.iter().find(|part| part.field == field)?.value.clone();
+        assert!(value("strong").unwrap().starts_with('s'), "as the log writes it: {:?}", value("strong"));
         let number = pair.examples[0].parts.iter().find(|part| part.field == "number").unwrap();
         assert!(number.value.as_ref().unwrap().contains('x'), "the range of a number: {number:?}");
     }

@@ -34,4 +34,6 @@ pub use compare::{Comparison, compare};
 pub use recipe::Recipe;
 pub use record::RunRecord;
 pub use run::TrialRecord;
-pub use runner::{AUCTION_FILE, BUNDLE, EXPERIMENT_FILE, Event, ExperimentRecord, RUNS, RunOptions, SEARCH, TRIALS, plan, run};
+pub use runner::{
+    AUCTION_FILE, BUNDLE, EXPERIMENT_FILE, Event, ExperimentRecord, RUNS, RunOptions, SEARCH, TRIALS, plan, run,
+};

@@ -11,7 +11,7 @@
 
 mod card;
 mod columns;
-mod names;
+pub(crate) mod names;
 #[cfg(test)]
 mod tests;
 

@@ -20,10 +20,10 @@ const ROWS: u64 = 200_000;
 const LONGEST: usize = 40;
 
 /// One wanted feature: its place in the schema, that of its first code, and its codes.
-pub(super) struct Wanted {
-    pub(super) feature: usize,
-    pub(super) place: usize,
-    pub(super) codes: Vec<u32>,
+pub(crate) struct Wanted {
+    pub(crate) feature: usize,
+    pub(crate) place: usize,
+    pub(crate) codes: Vec<u32>,
 }
 
 /// What a code was seen to stand for.
@@ -35,7 +35,7 @@ enum Seen {
 
 /// Names of the wanted codes, in their order, with the least number of a bin where the feature is numeric. Numbers need all
 /// rows that are looked through, so that their ends are right.
-pub(super) fn names(
+pub(crate) fn names(
     wanted: &[Wanted],
     dataset: &Dataset,
     interrupt: &Interrupt,
