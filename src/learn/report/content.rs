@@ -7,6 +7,7 @@ use super::exhibit::{Exhibit, Form};
 use super::tables;
 use crate::learn::experiment::Comparison;
 use crate::learn::experiment::compare::sliced::{Sliced, SlicedBy};
+use crate::learn::experiment::compare::summary::ModelSummary;
 use crate::learn::experiment::compare::verdict::thousands;
 
 /// One section.
@@ -200,7 +201,9 @@ fn calibration(comparison: &Comparison) -> Section {
     }
     let winner = comparison.winner.as_ref();
     let shown = winner.and_then(|winner| comparison.models.iter().find(|model| model.name == winner.model));
-    let shown = shown.or(comparison.models.first());
+    // A model that gives all rows one score has no picture.
+    let varied = |model: &&ModelSummary| model.runs.last().is_some_and(|run| run.record.test_scores.len() > 2);
+    let shown = shown.filter(varied).or(comparison.models.first());
     let run = shown.and_then(|model| Some((&model.name, model.runs.last()?)));
     if let Some((name, svg)) = run.and_then(|(name, run)| Some((name, charts::scores(&run.record)?))) {
         section.charts.push(chart(

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::types::UInt8Type;
-use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt8Array, UInt64Array};
+use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt8Array, UInt64Array};
+use arrow_schema::{Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -31,6 +32,9 @@ const FREQUENCIES: [(&str, u64); 6] = [
     ("1,000 to 9,999", 10_000),
     ("10,000 and more", u64::MAX),
 ];
+
+/// Metadata of a column: its names as a JSON list, in the order in which to show them.
+const ORDER: &str = "order";
 
 /// All slicings of the test rows of a split.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -113,7 +117,9 @@ pub(super) fn slicings(
         let many = |at: &usize| card.features[*at].kind == "categorical" && card.features[*at].values >= FEWEST_ADS;
         (0..card.features.len()).filter(many).max_by_key(|at| card.features[*at].values)
     };
-    if let Some(ad) = config.ad.as_ref().map_or_else(most_values, position) {
+    let called_so = || AD_NAMES.iter().find_map(|name| position(&(*name).to_owned()));
+    let guessed = || called_so().or_else(most_values);
+    if let Some(ad) = config.ad.as_ref().map_or_else(guessed, position) {
         cuts.push(Cut::of_frequencies(&card.features[ad].name, place_of[ad], split, interrupt)?);
     }
     let mut rows = Vec::with_capacity(split.test.rows());
@@ -131,6 +137,8 @@ pub(super) fn slicings(
     Ok(Slicings { rows, slicings: slicings.collect() })
 }
 
+/// What logs call the ad, most telling first.
+const AD_NAMES: [&str; 8] = ["ad", "ad_id", "creative", "creative_id", "banner", "banner_id", "item", "item_id"];
 /// Fewest values of a feature that is taken for the ad without being named.
 const FEWEST_ADS: u64 = 50;
 
@@ -213,14 +221,18 @@ impl Slicings {
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| Error::Bug(format!("{}: {error}", path.display()));
         let rows: ArrayRef = Arc::new(UInt64Array::from_iter_values(self.rows.iter().copied()));
-        let mut columns = vec![("row".to_owned(), rows)];
+        let mut fields = vec![Field::new("row", rows.data_type().clone(), false)];
+        let mut columns = vec![rows];
         for slicing in &self.slicings {
             let keys = UInt8Array::from_iter_values(slicing.of_row.iter().copied());
             let names = Arc::new(StringArray::from_iter_values(&slicing.names));
             let array = DictionaryArray::<UInt8Type>::try_new(keys, names).map_err(|error| failed(&error))?;
-            columns.push((slicing.kind.column(), Arc::new(array)));
+            let order = serde_json::to_string(&slicing.names).map_err(|error| failed(&error))?;
+            let field = Field::new(slicing.kind.column(), array.data_type().clone(), false);
+            fields.push(field.with_metadata(HashMap::from([(ORDER.to_owned(), order)])));
+            columns.push(Arc::new(array));
         }
-        let batch = RecordBatch::try_from_iter(columns).map_err(|error| failed(&error))?;
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|error| failed(&error))?;
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
         durable::write_file(path, |file| {
             let written = (|| {
@@ -248,7 +260,9 @@ impl Slicings {
                 Some(name) => SlicingKind::Frequency(name.into()),
                 None => SlicingKind::Field(field.name().clone()),
             };
-            read.slicings.push(Slicing { kind, names: Vec::new(), of_row: Vec::new() });
+            // The file's own dictionary stands in the order of the rows.
+            let order = field.metadata().get(ORDER).and_then(|order| serde_json::from_str(order).ok());
+            read.slicings.push(Slicing { kind, names: order.unwrap_or_default(), of_row: Vec::new() });
         }
         for batch in builder.build().map_err(|error| wrong(&error))? {
             let batch = batch.map_err(|error| wrong(&error))?;

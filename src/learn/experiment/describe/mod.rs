@@ -44,8 +44,8 @@ pub struct SliceConfig {
     pub fields: Option<Vec<String>>,
     /// Most values of a feature that are slices of their own, the frequent ones, 2 to 100; the others are one slice.
     pub top: usize,
-    /// The feature that names the ad: its values are called new, rare or frequent by their training rows. Without it, the
-    /// feature with the most values.
+    /// The feature that names the ad: its values are called new, rare or frequent by their training rows. Without it, one
+    /// that is called so (`ad`, `ad_id`, `creative`, …), else the categorical feature with the most values.
     pub ad: Option<String>,
 }
 

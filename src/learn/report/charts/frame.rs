@@ -126,7 +126,7 @@ impl Frame {
             let (at, bottom) = (frame.x_at(tick), frame.bottom());
             let text = (frame.x.format)(tick);
             frame.push(format_args!("<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom:.1}\"/>"));
-            frame.push(format_args!("<text x=\"{at:.1}\" y=\"{:.1}\" class=\"middle\">{text}</text>", bottom + 16.0));
+            frame.tick_x(at, &text);
         }
         for tick in frame.y.ticks(6) {
             let (at, left, right) = (frame.y_at(tick), frame.left, WIDTH - RIGHT);
@@ -151,10 +151,20 @@ impl Frame {
             let (at, bottom) = (frame.x_at(tick), frame.bottom());
             let text = (frame.x.format)(tick);
             frame.push(format_args!("<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom:.1}\"/>"));
-            frame.push(format_args!("<text x=\"{at:.1}\" y=\"{:.1}\" class=\"middle\">{text}</text>", bottom + 16.0));
+            frame.tick_x(at, &text);
         }
         frame.label_x();
         frame
+    }
+
+    /// The number under a tick; one at the right end stays inside.
+    fn tick_x(&mut self, at: f64, text: &str) {
+        let y = self.bottom() + 16.0;
+        let half = 3.6 * text.chars().count() as f64;
+        match at + half > WIDTH {
+            true => self.push(format_args!("<text x=\"{WIDTH}\" y=\"{y:.1}\" class=\"end\">{text}</text>")),
+            false => self.push(format_args!("<text x=\"{at:.1}\" y=\"{y:.1}\" class=\"middle\">{text}</text>")),
+        }
     }
 
     fn label_x(&mut self) {

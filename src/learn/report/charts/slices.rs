@@ -16,6 +16,9 @@ pub(in crate::learn::report) enum Value {
     Pcoc,
 }
 
+/// Models whose intervals over time can be told apart; of more, none are drawn.
+const MOST_WHISKERS: usize = 4;
+
 /// A value of every model over time, rows or age. `None` with fewer than two slices that have a place.
 pub(in crate::learn::report) fn over_time(models: &[ModelSummary], sliced: &Sliced, value: Value) -> Option<String> {
     let of = |model: &ModelInSlice| match value {
@@ -79,7 +82,9 @@ pub(in crate::learn::report) fn over_time(models: &[ModelSummary], sliced: &Slic
             placed.iter().filter_map(|(x, slice)| of(&slice.models[at]).map(|of| (*x, slice, of))).collect();
         frame.begin(at);
         for (x, _, (_, low, high)) in &points {
-            if let (Some(low), Some(high)) = (low, high) {
+            if let (Some(low), Some(high)) = (low, high)
+                && models.len() <= MOST_WHISKERS
+            {
                 frame.line([(*x, *low), (*x, *high)], &format!("whisker {color}"));
             }
         }
@@ -130,7 +135,7 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
         high: ends.1 + margin,
         format: |value| trimmed(value, 4),
     };
-    let mut frame = Frame::of_rows(axis, 190.0, ROW * lines.len() as f64 + 60.0);
+    let mut frame = Frame::of_rows(axis, 212.0, ROW * lines.len() as f64 + 60.0);
     let (zero, top, bottom) = (frame.x_at(0.0), frame.top(), frame.bottom());
     frame.push(format_args!("<path class=\"zero\" d=\"M{zero:.1} {top}V{bottom:.1}\"/>"));
     let color = series(at);
@@ -138,8 +143,8 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
         let y = top + ROW * (place as f64 + 0.5);
         let (from, to, x) = (frame.x_at(*low), frame.x_at(*high), frame.x_at(*value));
         let hover = escape(&format!("{name}: {value:+.5} [{low:+.5}, {high:+.5}], {rows} rows"));
-        let name = escape(&shortened(name, 28));
-        frame.push(format_args!("<text x=\"184\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
+        let name = escape(&shortened(name, 38));
+        frame.push(format_args!("<text x=\"206\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
         frame.push(format_args!("<path class=\"bar {color}\" d=\"M{from:.1} {y:.1}H{to:.1}\"/>"));
         frame.push(format_args!(
             "<circle class=\"fill {color} pt\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{hover}</title></circle>"
