@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::charts::{self, Value};
-use super::exhibit::{Exhibit, Form};
+use super::exhibit::{Drawing, Exhibit, Form};
 use super::tables;
 use crate::learn::experiment::Comparison;
 use crate::learn::experiment::compare::sliced::{Sliced, SlicedBy};
@@ -281,15 +281,6 @@ fn time(comparison: &Comparison) -> Section {
 }
 
 fn exhibit(exhibit: &Exhibit) -> Section {
-    let drawn = |drawing: &super::exhibit::Drawing| {
-        let svg = charts::drawing(drawing)?;
-        let legend =
-            drawing.series.iter().enumerate().map(|(at, series)| (series.name.clone(), charts::series_class(at)));
-        let legend: Vec<_> = legend.collect();
-        // One series of bars needs no name beside the heading.
-        let alone = legend.len() == 1 && drawing.form == Form::Bars;
-        Some(chart(&drawing.title, drawing.caption.clone(), svg, if alone { Vec::new() } else { legend }))
-    };
     Section {
         title: exhibit.title.clone(),
         text: exhibit.text.clone(),
@@ -299,11 +290,21 @@ fn exhibit(exhibit: &Exhibit) -> Section {
     }
 }
 
+fn drawn(drawing: &Drawing) -> Option<Chart> {
+    let svg = charts::drawing(drawing)?;
+    let names = drawing.series.iter().enumerate();
+    let legend: Vec<_> = names.map(|(at, series)| (series.name.clone(), charts::series_class(at))).collect();
+    // One series of bars needs no name beside the heading.
+    let alone = legend.len() == 1 && drawing.form == Form::Bars;
+    Some(chart(&drawing.title, drawing.caption.clone(), svg, if alone { Vec::new() } else { legend }))
+}
+
 fn auction(comparison: &Comparison) -> Section {
     let Some(report) = &comparison.auction else { return Section::default() };
     let mut section =
         section("Auction", &["What the bids of each model would have won, spent and earned on the test rows."]);
     section.text.extend(report.verdicts());
+    section.charts = report.drawings().iter().filter_map(drawn).collect();
     section.tables = tables::auction(report);
     section
 }
@@ -341,13 +342,12 @@ fn training(comparison: &Comparison) -> Section {
             legend.collect(),
         ));
     }
-    if let Some(grids) = tables::grids(comparison) {
+    section.tables = tables::tried(comparison);
+    if !section.tables.is_empty() {
         section.text.push(
-            "Points of a grid are chosen on the validation rows only; test rows decided nothing. The losses are cross-validated \
-             over the calibrator."
+            "Points are chosen on validation rows only, with several folds on those of the first one; test rows decided nothing."
                 .into(),
         );
-        section.tables = grids;
     }
     section
 }

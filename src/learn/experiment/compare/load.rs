@@ -13,7 +13,8 @@ use crate::learn::experiment::grid;
 use crate::learn::experiment::record::DataRecord;
 use crate::learn::experiment::record::{RECORD_FILE, RunRecord};
 use crate::learn::experiment::rules::Limits;
-use crate::learn::experiment::runner::{AUCTION_FILE, ExperimentRecord, RUNS};
+use crate::learn::experiment::runner::{AUCTION_FILE, ExperimentRecord, RUNS, SEARCH};
+use crate::learn::experiment::search::SearchRecord;
 use crate::learn::report::exhibit::{ANALYSIS, Exhibit, FORMAT};
 
 /// The folder of the experiment that `folder` is, or that the run in it belongs to.
@@ -27,17 +28,6 @@ pub(super) fn home(folder: &Path) -> PathBuf {
 
 /// What analyses left in an experiment's folder, in the order of their file names.
 pub(super) fn exhibits(home: &Path) -> Result<Vec<Exhibit>> {
-    let folder = home.join(ANALYSIS);
-    let mut paths = Vec::new();
-    if folder.is_dir() {
-        for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder, "list"))? {
-            let path = entry.map_err(Error::io(&folder, "list"))?.path();
-            if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
-                paths.push(path);
-            }
-        }
-    }
-    paths.sort();
     let read = |path: &PathBuf| {
         let exhibit: Exhibit = json(path, "an exhibit")?;
         match exhibit.format {
@@ -48,7 +38,27 @@ pub(super) fn exhibits(home: &Path) -> Result<Vec<Exhibit>> {
             }
         }
     };
-    paths.iter().map(read).collect()
+    json_files(&home.join(ANALYSIS))?.iter().map(read).collect()
+}
+
+/// What was tried for each model of an experiment, where there was a choice.
+pub(super) fn searches(home: &Path) -> Result<Vec<SearchRecord>> {
+    json_files(&home.join(SEARCH))?.iter().map(|path| json(path, "the record of a search")).collect()
+}
+
+/// The JSON files of a folder by name; none where there is no folder.
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(folder).map_err(Error::io(folder, "list"))? {
+            let path = entry.map_err(Error::io(folder, "list"))?.path();
+            if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// The auction of an experiment's models, where there was one.

@@ -26,6 +26,7 @@ use super::kind::Kind;
 use super::record::{DataRecord, RunRecord};
 use super::rules::{BootstrapConfig, Limits, VerdictConfig};
 use super::runner::ExperimentRecord;
+use super::search::SearchRecord;
 use crate::error::{Error, Result};
 use crate::learn::Interrupt;
 use crate::learn::auction::AuctionReport;
@@ -79,6 +80,8 @@ pub struct Comparison {
     pub auction: Option<AuctionReport>,
     /// What analyses of the experiment found.
     pub exhibits: Vec<Exhibit>,
+    /// What was tried for models that were chosen from several points.
+    pub searches: Vec<SearchRecord>,
     /// Which rows were resampled together, in words.
     pub blocks: String,
     /// How intervals were made.
@@ -198,7 +201,8 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
         card,
         sliced,
         auction: first_of(&homes, load::auction)?,
-        exhibits: exhibits_of(&homes)?,
+        exhibits: all_of(&homes, load::exhibits)?,
+        searches: all_of(&homes, load::searches)?,
         blocks: rows.blocks_are,
         bootstrap,
         rules: verdict,
@@ -226,8 +230,9 @@ fn first_of<T>(homes: &[PathBuf], read: impl Fn(&Path) -> Result<Option<T>>) -> 
     homes.iter().find_map(|home| read(home).transpose()).transpose()
 }
 
-fn exhibits_of(homes: &[PathBuf]) -> Result<Vec<Exhibit>> {
-    let all: Vec<Vec<Exhibit>> = homes.iter().map(|home| load::exhibits(home)).collect::<Result<_>>()?;
+/// The answers of all experiments, one after the other.
+fn all_of<T>(homes: &[PathBuf], read: impl Fn(&Path) -> Result<Vec<T>>) -> Result<Vec<T>> {
+    let all: Vec<Vec<T>> = homes.iter().map(|home| read(home)).collect::<Result<_>>()?;
     Ok(all.into_iter().flatten().collect())
 }
 

@@ -11,7 +11,7 @@ pub(super) use auction::auction;
 pub(super) use data::{data, features, reproduce};
 pub(super) use differences::{pairs, variances};
 pub(super) use exhibits::sheet;
-pub(super) use models::{calibration, cost, grids, leaderboard, runs};
+pub(super) use models::{calibration, cost, leaderboard, runs, tried};
 pub(super) use slices::{largest, over_time, slicing};
 
 use super::content::Table;

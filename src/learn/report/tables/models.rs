@@ -1,10 +1,11 @@
 //! Models and their runs → leaderboard, cost, calibration, grids, runs.
 
-use super::{Column, column, marked, optional, rounded, runs_of, spread, table};
+use super::{Column, column, marked, optional, rounded, runs_of, share, spread, table};
 use crate::learn::experiment::Comparison;
-use crate::learn::experiment::compare::summary::{ModelSummary, Spread};
+use crate::learn::experiment::compare::summary::{GridSummary, ModelSummary, Spread};
 use crate::learn::experiment::compare::verdict::thousands;
 use crate::learn::experiment::record::RunRecord;
+use crate::learn::experiment::search::{RungRecord, SearchRecord, TrialSummary};
 use crate::learn::report::content::Table;
 
 pub(in crate::learn::report) fn leaderboard(comparison: &Comparison) -> Table {
@@ -120,22 +121,56 @@ pub(in crate::learn::report) fn calibration(comparison: &Comparison) -> Table {
     table("Before and after calibration", columns, &comparison.models)
 }
 
-pub(in crate::learn::report) fn grids(comparison: &Comparison) -> Option<Vec<Table>> {
-    let tables: Vec<Table> = comparison
-        .models
-        .iter()
-        .filter_map(|model| model.grid.as_ref().map(|grid| (model, grid)))
-        .map(|(model, grid)| Table {
-            caption: format!("{}: {} points tried with {} seed(s)", model.name, grid.tried.len(), grid.seeds),
-            columns: vec![
-                ("Settings".into(), String::new()),
-                ("Validation log loss".into(), "mean over the trial seeds, nats".into()),
-            ],
-            rows: grid.tried.iter().map(|(values, loss)| vec![values.clone(), format!("{loss:.5}")]).collect(),
-            marked: grid.tried.iter().position(|(values, _)| *values == grid.chosen),
-        })
-        .collect();
-    (!tables.is_empty()).then_some(tables)
+/// What was tried for each model that was chosen from several points: the record of its search, or what its runs say.
+pub(in crate::learn::report) fn tried(comparison: &Comparison) -> Vec<Table> {
+    let of = |model: &ModelSummary| {
+        let searched =
+            comparison.searches.iter().find(|search| model.runs.iter().all(|run| run.record.model == search.model));
+        searched.map(of_search).or_else(|| model.grid.as_ref().map(|grid| of_grid(model, grid)))
+    };
+    comparison.models.iter().filter_map(of).collect()
+}
+
+fn of_search(search: &SearchRecord) -> Table {
+    let columns = [
+        ("Settings", String::new()),
+        ("Share", "of the training rows or passes that the point learned from".into()),
+        ("Validation log loss", "mean over the trial seeds, nats, cross-validated over the calibrator".into()),
+        ("Went on", "to the next share; with everything, whether it was chosen".into()),
+    ];
+    let last = search.rungs.len().saturating_sub(1);
+    let trials =
+        search.rungs.iter().enumerate().flat_map(|(at, rung)| rung.trials.iter().map(move |trial| (at, rung, trial)));
+    let mut trials: Vec<_> = trials.collect();
+    trials.reverse();
+    let row = |(at, rung, trial): &(usize, &RungRecord, &TrialSummary)| {
+        let loss = trial.valid_log_loss.map_or("–".into(), |loss| format!("{loss:.5}"));
+        let went_on = match (trial.kept, *at == last) {
+            (true, true) => "chosen",
+            (true, false) => "yes",
+            (false, _) => "no",
+        };
+        vec![trial.values.clone(), share(rung.share), loss, went_on.into()]
+    };
+    let points = search.rungs.first().map_or(0, |rung| rung.trials.len());
+    Table {
+        caption: format!("{}: {points} points tried", search.model),
+        columns: columns.map(|(name, meaning)| (name.to_owned(), meaning)).to_vec(),
+        rows: trials.iter().map(row).collect(),
+        marked: trials.iter().position(|(at, _, trial)| *at == last && trial.kept),
+    }
+}
+
+fn of_grid(model: &ModelSummary, grid: &GridSummary) -> Table {
+    Table {
+        caption: format!("{}: {} points tried with {} seed(s)", model.name, grid.tried.len(), grid.seeds),
+        columns: vec![
+            ("Settings".into(), String::new()),
+            ("Validation log loss".into(), "mean over the trial seeds, nats".into()),
+        ],
+        rows: grid.tried.iter().map(|(values, loss)| vec![values.clone(), format!("{loss:.5}")]).collect(),
+        marked: grid.tried.iter().position(|(values, _)| *values == grid.chosen),
+    }
 }
 
 pub(in crate::learn::report) fn runs(comparison: &Comparison) -> Table {
