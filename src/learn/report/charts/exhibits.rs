@@ -37,7 +37,7 @@ fn bars(drawing: &Drawing) -> Option<String> {
     let of_name = ROW * drawing.series.len() as f64;
     for (at, name) in names.iter().enumerate() {
         let y = top + of_name * (at as f64 + 0.5) + 4.0;
-        let name = escape(&shortened(name, 24));
+        let name = escape(&shortened(name, 20));
         frame.push(format_args!("<text x=\"154\" y=\"{y:.1}\" class=\"end\">{name}</text>"));
     }
     for (number, of_series) in drawing.series.iter().enumerate() {

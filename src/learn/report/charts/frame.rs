@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 /// Width of every chart in its own units; the page scales it.
 pub(super) const WIDTH: f64 = 480.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 44.0;

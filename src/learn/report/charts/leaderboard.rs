@@ -31,14 +31,14 @@ pub(in crate::learn::report) fn differences(models: &[ModelSummary], metric: Met
         format: |value| trimmed(value, 5),
     };
     let limit = axis.high;
-    let mut frame = Frame::of_rows(axis, 132.0, ROW * models.len() as f64 + 60.0);
+    let mut frame = Frame::of_rows(axis, 138.0, ROW * models.len() as f64 + 60.0);
     let (zero, bottom) = (frame.x_at(0.0), frame.bottom());
     let top = frame.top();
     frame.push(format_args!("<path class=\"zero\" d=\"M{zero:.1} {top}V{bottom:.1}\"/>"));
     for (at, model) in models.iter().enumerate() {
         let y = top + ROW * (at as f64 + 0.5);
-        let (color, name) = (series(at), escape(&shortened(&model.name, 18)));
-        frame.push(format_args!("<text x=\"126\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
+        let (color, name) = (series(at), escape(&shortened(&model.name, 16)));
+        frame.push(format_args!("<text x=\"132\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
         let (estimate, low, high) = match &model.versus_best {
             Some(pair) => (pair.difference.estimate, pair.difference.low, pair.difference.high),
             None => (model.distance_from_best(metric) - models[0].distance_from_best(metric), f64::NAN, f64::NAN),

@@ -129,7 +129,7 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
     }
     let margin = (0.05 * (ends.1 - ends.0)).max(1e-6);
     let axis = Axis {
-        label: format!("log loss of {} minus that of {}, nats", models[at].name, models[0].name),
+        label: format!("log loss minus that of {}, nats", shortened(&models[0].name, 18)),
         scale: Scale::Linear,
         low: ends.0 - margin,
         high: ends.1 + margin,
@@ -143,7 +143,7 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
         let y = top + ROW * (place as f64 + 0.5);
         let (from, to, x) = (frame.x_at(*low), frame.x_at(*high), frame.x_at(*value));
         let hover = escape(&format!("{name}: {value:+.5} [{low:+.5}, {high:+.5}], {rows} rows"));
-        let name = escape(&shortened(name, 38));
+        let name = escape(&shortened(name, 28));
         frame.push(format_args!("<text x=\"206\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
         frame.push(format_args!("<path class=\"bar {color}\" d=\"M{from:.1} {y:.1}H{to:.1}\"/>"));
         frame.push(format_args!(
