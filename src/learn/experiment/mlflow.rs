@@ -10,7 +10,7 @@
 //! ```
 //!
 //! MLflow (2.x and 3.x) reads what its own file store wrote; this is that layout, with keys its rules allow. An export replaces an
-//! earlier one of the same runs. `tests/mlflow.py` opens an export with the MLflow of PyPI and compares every number.
+//! earlier one of the same runs. `tests/mlflow/run` opens an export with the MLflow of PyPI and compares every number.
 
 use std::path::Path;
 

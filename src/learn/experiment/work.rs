@@ -97,6 +97,7 @@ struct Worker<'w, 'a, 'l> {
 impl<'a> Worker<'_, 'a, '_> {
     /// Takes jobs until there are none; with `lent` threads nothing runs beside it.
     fn work(&self, lent: Option<Threads<'_>>) {
+        let _guard = OnPanic(*self);
         while let Some((job, number, threads)) = self.next() {
             let result = match lent {
                 Some(threads) => self.job(job, number, threads, true),
@@ -177,6 +178,22 @@ impl<'a> Worker<'_, 'a, '_> {
 
     fn state(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().expect("no worker panicked while it held the queue")
+    }
+}
+
+/// Tells the others to stop when a worker panics: they would wait for its job for ever.
+struct OnPanic<'w, 'a, 'l>(Worker<'w, 'a, 'l>);
+
+impl Drop for OnPanic<'_, '_, '_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        self.0.stop.set();
+        if let Ok(mut state) = self.0.state.lock() {
+            state.failed.get_or_insert(Error::Bug("a run panicked".into()));
+        }
+        self.0.changed.notify_all();
     }
 }
 

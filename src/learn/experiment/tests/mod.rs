@@ -1,5 +1,7 @@
 //! Recipes with mistakes, and whole experiments on a small log whose truth is known.
 
+mod search;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
