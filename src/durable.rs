@@ -91,6 +91,15 @@ impl PartialFolder {
         &self.partial
     }
 
+    /// Writes one of its files. It is flushed with all others, at commit.
+    ///
+    /// # Errors
+    /// Io when the place cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.partial.join(name);
+        fs::write(&path, bytes).map_err(Error::io(&path, "write"))
+    }
+
     /// Flushes all files and puts the folder in place by one rename.
     ///
     /// # Errors

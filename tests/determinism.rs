@@ -39,6 +39,45 @@ fn threads_change_no_bit() {
     }
 }
 
+/// Models that can learn while a log is read do; what comes out is what prepared rows give.
+#[test]
+fn a_log_teaches_what_its_prepared_rows_do() {
+    let workspace = Workspace::with_demo(40_000);
+    workspace.ok(&["generate", "--shape", "demo", "--rows", "3000", "--seed", "8", "-o", "valid.csv"]);
+    // Some bad rows, which are left out and must not shift the others.
+    let mut log = workspace.read("train.csv");
+    for bad in ["x\n", "\n", ",,,\n"] {
+        let at = log.match_indices('\n').nth(20_000).map_or(0, |(newline, _)| newline + 1);
+        log.insert_str(at, bad);
+    }
+    workspace.write("train.csv", &log);
+    workspace.ok(&["prepare", "-q", "train.csv", "--schema", "demo", "-o", "rows"]);
+    let online = ["bits=16", "passes=1", "alpha=0.1"];
+    let thinned = ["bits=16", "passes=1", "alpha=0.1", "kept_negatives=0.5", "batch_rows=1000"];
+    let cases: [(&str, &[&str]); 4] = [("ftrl", &online), ("ftrl", &thinned), ("base-rate", &[]), ("ftrl", &[])];
+    for (model, settings) in cases {
+        let train = |rows: &str, threads: &str, name: &str| {
+            let mut command = vec!["train", "-q", "--model", model, "--schema", "demo", "--train", rows];
+            command.extend(["--valid", "valid.csv", "--threads", threads, "-o", name, "--record", "record.json"]);
+            settings.iter().for_each(|setting| command.extend(["--set", setting]));
+            command
+        };
+        let curve = || {
+            let record: serde_json::Value = serde_json::from_str(&workspace.read("record.json")).unwrap();
+            record["training"]["curve"].clone()
+        };
+        workspace.ok(&train("rows", "1", "prepared"));
+        let expected = (bundle(&workspace, "prepared"), curve());
+        for threads in ["1", "2", "3"] {
+            workspace.ok(&train("train.csv", threads, "straight"));
+            let got = (bundle(&workspace, "straight"), curve());
+            assert!(got == expected, "{model} {settings:?}: {threads} threads give something else than prepared rows");
+        }
+        workspace.command(&train("-", "2", "piped")).write_stdin(log.clone()).assert().success();
+        assert!((bundle(&workspace, "piped"), curve()) == expected, "{model} {settings:?}: standard input");
+    }
+}
+
 #[test]
 fn scores_do_not_depend_on_threads_or_container() {
     let workspace = Workspace::with_demo(20_000);

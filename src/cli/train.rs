@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
+use toml::Table;
 
 use super::progress::{self, Unit};
 use super::rows::{self, Opening};
@@ -11,10 +12,11 @@ use super::{Context, pool, print, schema};
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::learn::dataset::View;
+use crate::learn::prepare::{Foreseen, foresee};
 use crate::learn::settings::{Evidence, Settings, from_flags};
-use crate::learn::source::MAX_BAD_ROWS;
+use crate::learn::source::{Input, MAX_BAD_ROWS, Reading};
 use crate::learn::split::{Amount, SplitConfig};
-use crate::learn::trainer::{Progress, Task, Trained, train};
+use crate::learn::trainer::{OnlineTask, Progress, Task, Trained, train, train_online};
 use crate::model::Threads;
 use crate::model::bundle::ModelKind;
 use crate::model::schema::Schema;
@@ -65,9 +67,6 @@ pub(crate) struct TrainArgs {
     json: bool,
 }
 
-/// Settings are checked for some rows before any are read.
-const ANY_EVIDENCE: Evidence = Evidence { rows: 1_000_000, clicks: 30_000 };
-
 const SETTINGS_HELP: &str = include_str!("settings_help.txt");
 
 impl TrainArgs {
@@ -75,35 +74,31 @@ impl TrainArgs {
         let schema = schema(&self.schema)?;
         // Mistakes in settings are told before hours of preparing, not after.
         let table = from_flags(&self.set)?;
-        Settings::resolve(self.model, &table, &schema, ANY_EVIDENCE, "--set")?;
+        Settings::resolve(self.model, &table, &schema, Evidence::LARGE, "--set")?;
         let cheap_table = from_flags(&self.cheap_set)?;
         let has_companion = self.model == ModelKind::Dcn && self.cheap == "ftrl";
-        let companion_settings =
-            |evidence| Settings::resolve(ModelKind::Ftrl, &cheap_table, &schema, evidence, "--cheap-set");
-        if has_companion {
-            companion_settings(ANY_EVIDENCE)?;
+        let companion = Wish { model: ModelKind::Ftrl, table: &cheap_table, schema: &schema, place: "--cheap-set" };
+        let companion = has_companion.then_some(companion);
+        if let Some(companion) = &companion {
+            companion.settings(Evidence::LARGE)?;
         } else if !self.cheap_set.is_empty() {
             let message = format!("a {} model has no companion (--cheap {})", self.model, self.cheap);
             return Err(Error::config("--cheap-set", "cheap", message));
         }
         let pool = pool(self.threads)?;
         let threads = Threads::of(&pool);
-        let mut opening = Opening { schema: &schema, encoder: None, max_bad_rows: self.max_bad_rows, threads };
-        let rows = rows::open(context, &self.train, &opening)?;
-        opening.encoder = Some(rows.dataset.encoder());
-        let valid_rows = self.valid.as_ref().map(|path| rows::open(context, path, &opening)).transpose()?;
-        let (train_view, valid_view) = match &valid_rows {
-            Some(valid) => (rows.dataset.view(), valid.dataset.view()),
-            None => last_tenth(&rows.dataset, &schema)?,
+        let wish = Wish { model: self.model, table: &table, schema: &schema, place: "--set" };
+        let foreseen = self.foresee(context, &wish, threads)?;
+        let encoder = foreseen.as_ref().map(|foreseen| &foreseen.encoder);
+        let opening = Opening { schema: &schema, encoder, max_bad_rows: self.max_bad_rows, threads };
+        let straight = match &foreseen {
+            Some(foreseen) => self.straight_from_log(context, &wish, foreseen, &opening)?,
+            None => None,
         };
-        let settings = Settings::resolve(self.model, &table, &schema, train_view.evidence(), "--set")?;
-        let companion = has_companion.then(|| companion_settings(train_view.evidence())).transpose()?;
-        let task = Task { train: train_view, valid: valid_view, settings, seed: self.seed };
-        let mut trained = train_with_bar(context, &task, threads, self.model.name())?;
-        if let Some(settings) = companion {
-            let companion = train_with_bar(context, &Task { settings, ..task }, threads, "cheap tier")?;
-            trained = trained.with_cheap(companion)?;
-        }
+        let trained = match straight {
+            Some(trained) => trained,
+            None => self.from_prepared(context, &wish, companion.as_ref(), &opening)?,
+        };
         trained.bundle.write(&self.out)?;
         let manifest = &trained.bundle.manifest;
         if let Some(path) = &self.record {
@@ -128,6 +123,29 @@ impl TrainArgs {
     }
 }
 
+/// What is to be trained, as far as it was said.
+struct Wish<'a> {
+    model: ModelKind,
+    table: &'a Table,
+    schema: &'a Schema,
+    /// Where settings stand.
+    place: &'static str,
+}
+
+impl Wish<'_> {
+    /// The settings for rows at hand.
+    fn settings(&self, evidence: Evidence) -> Result<Settings> {
+        Settings::resolve(self.model, self.table, self.schema, evidence, self.place)
+    }
+
+    /// The settings, if they are the same for all of these and let the model learn online.
+    fn online(&self, evidence: &[Evidence]) -> Result<Option<Settings>> {
+        let mut all = evidence.iter().map(|evidence| self.settings(*evidence)).collect::<Result<Vec<_>>>()?;
+        all.dedup();
+        Ok(all.pop().filter(|settings| all.is_empty() && settings.learns_online()))
+    }
+}
+
 /// Trains, showing how far it is and how well it goes.
 ///
 /// # Errors
@@ -144,6 +162,83 @@ fn show(bar: &ProgressBar, at: Progress) {
     bar.set_position(at.rows);
     let valid = at.valid_log_loss.map_or(String::new(), |loss| format!(", valid {loss:.5}"));
     bar.set_message(format!("log loss {:.5}{valid}", at.log_loss));
+}
+
+impl TrainArgs {
+    /// A look at a log that a model may learn from while it is read; `None` where it cannot whatever stands in the log.
+    fn foresee(&self, context: &Context, wish: &Wish<'_>, threads: Threads<'_>) -> Result<Option<Foreseen>> {
+        let input = Input::new(&self.train);
+        let some_rows: &[Evidence] = match input.is_stdin() {
+            // It cannot be read again, so nothing may depend on the number of rows.
+            true => &[Evidence::SMALL, Evidence::MEDIUM, Evidence::LARGE],
+            false => &[Evidence::LARGE],
+        };
+        if self.valid.is_none() || self.train.is_dir() || wish.online(some_rows)?.is_none() {
+            return Ok(None);
+        }
+        let reading = Reading { schema: wish.schema, targets: true, interrupt: &context.interrupt };
+        foresee(&[input], reading, None, threads).map(Some)
+    }
+
+    /// Learns from the rows while the log is read, where model and settings allow it. Settings go by the number of rows, which is
+    /// only foreseen: should they turn out other, `None` comes after all, and the rows must be read again.
+    fn straight_from_log(
+        &self,
+        context: &Context,
+        wish: &Wish<'_>,
+        foreseen: &Foreseen,
+        opening: &Opening<'_>,
+    ) -> Result<Option<Trained>> {
+        let Foreseen { encoder, inputs, evidence } = foreseen;
+        let about = match inputs[0].is_stdin() {
+            true => vec![*evidence],
+            false => [0.9, 1.0, 1.1].map(|share| evidence.scaled(share)).into(),
+        };
+        let (Some(valid), Some(settings)) = (&self.valid, wish.online(&about)?) else { return Ok(None) };
+        let valid = rows::open(context, valid, opening)?;
+        let task = OnlineTask {
+            inputs,
+            schema: wish.schema,
+            encoder,
+            max_bad_rows: self.max_bad_rows,
+            valid: valid.dataset.view(),
+            settings,
+            seed: self.seed,
+            expected_rows: evidence.rows as u64,
+        };
+        let bar = progress::bar(context, self.model.name(), Unit::Rows, Some(0));
+        let online = train_online(&task, opening.threads, &mut |at| show(&bar, at), &context.interrupt)?;
+        bar.finish_and_clear();
+        if wish.settings(online.evidence)? != task.settings {
+            return Ok(None);
+        }
+        rows::note_bad_rows(context, &online.bad_rows);
+        Ok(Some(online.trained))
+    }
+
+    /// Learns from prepared rows; a log is prepared in a scratch folder first.
+    fn from_prepared(
+        &self,
+        context: &Context,
+        wish: &Wish<'_>,
+        companion: Option<&Wish<'_>>,
+        opening: &Opening<'_>,
+    ) -> Result<Trained> {
+        let rows = rows::open(context, &self.train, opening)?;
+        let of_valid = Opening { encoder: Some(rows.dataset.encoder()), ..opening.clone() };
+        let valid_rows = self.valid.as_ref().map(|path| rows::open(context, path, &of_valid)).transpose()?;
+        let (train_view, valid_view) = match &valid_rows {
+            Some(valid) => (rows.dataset.view(), valid.dataset.view()),
+            None => last_tenth(&rows.dataset, wish.schema)?,
+        };
+        let evidence = train_view.evidence();
+        let settings = wish.settings(evidence)?;
+        let task = Task { train: train_view, valid: valid_view, settings, seed: self.seed };
+        let trained = train_with_bar(context, &task, opening.threads, self.model.name())?;
+        let Some(companion) = companion else { return Ok(trained) };
+        let task = Task { settings: companion.settings(evidence)?, ..task };
+        trained.with_cheap(train_with_bar(context, &task, opening.threads, "cheap tier")?)
+    }
 }
 
 /// What a bundle does not say about its training.

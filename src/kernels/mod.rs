@@ -27,6 +27,7 @@ mod matrix;
 mod norm;
 mod optimizers;
 mod peak;
+pub mod places;
 mod probability;
 #[cfg(test)]
 mod reference;

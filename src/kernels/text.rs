@@ -1,4 +1,4 @@
-//! Bytes of a log to the places where its cells start: one pass, 64 bytes at a time.
+//! Bytes of a log to the places where its cells start, and cells to words, integers and hashes.
 //!
 //! Each 64 bytes are compared with the delimiter and with the newline at once; what equals becomes a bit, and bits become
 //! places. Nothing is branched on but the number of separators in 64 bytes, so the speed does not depend on what stands in
@@ -119,30 +119,53 @@ fn write_places(separators: u64, base: u32, room: &mut Room) {
     }
 }
 
-/// Eight bytes from the start of cells, the first one lowest, and the lengths of the cells in bytes. What a word holds behind a
-/// shorter cell is not said.
+/// Eight bytes from the start of some cells of each row, the first one lowest, and the lengths of these cells in bytes. What a word
+/// holds behind a shorter cell is not said.
 ///
-/// Cell i is `text[starts[i * stride]..starts[i * stride + 1] - 1]`, as [`separators`] finds them: one column of rows of `stride`
-/// cells. `words` and `lengths` have one place for each. Loads one by one: where gathers are kept from spying (on Intel
-/// processors since 2023, by microcode) they are slower.
+/// Rows have `width` cells each: cell c of row r is `text[starts[r * width + c]..starts[r * width + c + 1] - 1]`, as [`separators`]
+/// finds them. `words` and `lengths` have `lanes` places for each row; the first ones are those of `cells`, the others stay as they
+/// are. Loads one by one: where gathers are kept from spying (on Intel processors since 2023, by microcode) they are slower.
 ///
 /// # Panics
-/// When a cell starts outside the text, or the lengths do not fit.
-pub fn cell_words(text: &[u8], starts: &[u32], stride: usize, words: &mut [u64], lengths: &mut [u32]) {
-    let cells = words.len();
-    assert_eq!(lengths.len(), cells, "cell_words: one length for each word");
-    let Some(last) = cells.checked_sub(1) else { return };
-    assert!(starts.len() >= last * stride + 2, "cell_words: {cells} cells in {} starts", starts.len());
-    for (cell, (word, length)) in words.iter_mut().zip(lengths).enumerate() {
-        // SAFETY: the place of the last cell, and that behind it, are in `starts` (above).
-        let (start, next) = unsafe { (*starts.get_unchecked(cell * stride), *starts.get_unchecked(cell * stride + 1)) };
-        *length = next.wrapping_sub(start).wrapping_sub(1);
-        *word = match text.get(start as usize..start as usize + 8) {
-            Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes were cut")),
-            None => text[start as usize..].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-        };
+/// When a cell starts outside the text or is not of the row, or the lengths do not fit.
+pub fn row_words(
+    text: &[u8],
+    starts: &[u32],
+    width: usize,
+    cells: &[usize],
+    lanes: usize,
+    words: &mut [u64],
+    lengths: &mut [u32],
+) {
+    assert!(lanes >= cells.len().max(1) && words.len() == lengths.len(), "row_words: lengths differ");
+    assert!(cells.iter().all(|cell| *cell < width), "row_words: cells {cells:?} of {width}");
+    let word_at = |start: u32| match text.get(start as usize..start as usize + 8) {
+        Some(bytes) => u64::from_le_bytes(bytes.try_into().expect("eight bytes were cut")),
+        None => text[start as usize..].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    let neighbors = cells.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+    let rows = words.chunks_exact_mut(lanes).zip(lengths.chunks_exact_mut(lanes)).enumerate();
+    for (row, (words, lengths)) in rows {
+        let starts = &starts[row * width..=(row + 1) * width];
+        if let (true, Some(first)) = (neighbors, cells.first()) {
+            let starts = &starts[*first..=*first + cells.len()];
+            for (pair, length) in starts.windows(2).zip(lengths) {
+                *length = pair[1].wrapping_sub(pair[0]).wrapping_sub(1);
+            }
+            for (start, word) in starts[..cells.len()].iter().zip(words) {
+                *word = word_at(*start);
+            }
+            continue;
+        }
+        for ((cell, word), length) in cells.iter().zip(words).zip(lengths) {
+            *length = starts[*cell + 1].wrapping_sub(starts[*cell]).wrapping_sub(1);
+            *word = word_at(starts[*cell]);
+        }
     }
 }
+
+/// Places of a row that are worked on at once: rows of words are padded to a multiple of it.
+pub const LANES: usize = 8;
 
 /// What is no small integer, in [`small_integers`].
 pub const NO_INTEGER: i32 = i32::MIN;
@@ -178,27 +201,74 @@ fn small_integers_body(words: &[u64], lengths: &[u32], integers: &mut [i32]) {
 }
 
 per_isa! {
-    /// Scrambles words of four to eight bytes, lowest first: XXH3's formula for such inputs (its specification, 2021), its upper
-    /// 32 bits. `mask` is what seed and secret come to. Words of other lengths give something meaningless.
+    /// Codes of words of four to eight bytes, lowest first: the upper 32 bits of XXH3's formula for such inputs (its specification,
+    /// 2021), at least 1. A cell of no bytes has the code in `missing`, one of another length 0.
+    ///
+    /// `masks` (what seed and secret come to) and `missing` hold numbers for the first cells, and again for as many that follow. They
+    /// are best given for several rows: one long loop is faster than many short ones.
     ///
     /// # Panics
     /// When the lengths do not fit.
-    pub fn scramble_words(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mut [u32]) = scramble_words_body,
-    check { assert!(words.len() == lengths.len() && words.len() == scrambled.len(), "scramble_words: lengths differ") }
+    pub fn word_codes(words: &[u64], lengths: &[u32], masks: &[u64], missing: &[u32], codes: &mut [u32]) = word_codes_body,
+    check {
+        assert!(words.len() == lengths.len() && words.len() == codes.len(), "word_codes: lengths differ");
+        assert!(masks.len() == missing.len() && (masks.len() > 0 || words.is_empty()), "word_codes: no period");
+    }
 }
 
 #[inline(always)]
-fn scramble_words_body(words: &[u64], lengths: &[u32], mask: u64, scrambled: &mut [u32]) {
+fn word_codes_body(words: &[u64], lengths: &[u32], masks: &[u64], missing: &[u32], codes: &mut [u32]) {
     const PRIME: u64 = 0x9fb2_1c65_1e98_df25;
-    for ((word, length), scrambled) in words.iter().zip(lengths).zip(scrambled) {
-        let length = u64::from(*length);
-        let last = (word >> (length.wrapping_sub(4).wrapping_mul(8) & 63)) & 0xffff_ffff;
-        let mut hash = (word << 32 | last) ^ mask;
-        hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
-        hash = hash.wrapping_mul(PRIME);
-        hash ^= (hash >> 35).wrapping_add(length);
-        hash = hash.wrapping_mul(PRIME);
-        *scrambled = ((hash ^ hash >> 28) >> 32) as u32;
+    let period = masks.len().max(1);
+    let periods = words.chunks(period).zip(lengths.chunks(period)).zip(codes.chunks_mut(period));
+    for ((words, lengths), codes) in periods {
+        let cells = words.iter().zip(lengths).zip(masks).zip(missing).zip(codes);
+        for ((((word, length), mask), missing), code) in cells {
+            let wide = u64::from(*length);
+            let last = (word >> (wide.wrapping_sub(4).wrapping_mul(8) & 63)) & 0xffff_ffff;
+            let mut hash = (word << 32 | last) ^ mask;
+            hash ^= hash.rotate_left(49) ^ hash.rotate_left(24);
+            hash = hash.wrapping_mul(PRIME);
+            hash ^= (hash >> 35).wrapping_add(wide);
+            hash = hash.wrapping_mul(PRIME);
+            let scrambled = (((hash ^ hash >> 28) >> 32) as u32).max(1);
+            let short = if length.wrapping_sub(4) <= 4 { scrambled } else { 0 };
+            *code = if *length == 0 { *missing } else { short };
+        }
+    }
+}
+
+per_isa! {
+    /// Copies the first `count` of `lanes` codes of each row to `rows` of `width` codes, from place `first` on, and says which are
+    /// 0: a bit for each in `empty`, a byte for [`LANES`] lanes.
+    ///
+    /// # Panics
+    /// When the lengths do not fit.
+    pub fn place_codes(codes: &[u32], lanes: usize, count: usize, rows: &mut [u32], width: usize, first: usize, empty: &mut [u8]) =
+        place_codes_body,
+    check {
+        assert!(lanes > 0 && lanes.is_multiple_of(LANES) && codes.len() == empty.len() * LANES, "place_codes: lengths differ");
+        assert!(codes.len() / lanes * width == rows.len() && first + count <= width, "place_codes: no whole rows");
+    }
+}
+
+#[inline(always)]
+fn place_codes_body(
+    codes: &[u32],
+    lanes: usize,
+    count: usize,
+    rows: &mut [u32],
+    width: usize,
+    first: usize,
+    empty: &mut [u8],
+) {
+    for (row, codes) in rows.chunks_exact_mut(width).zip(codes.chunks_exact(lanes)) {
+        for (place, code) in row[first..first + count].iter_mut().zip(codes) {
+            *place = *code;
+        }
+    }
+    for (codes, empty) in codes.as_chunks::<LANES>().0.iter().zip(empty) {
+        *empty = (0..LANES).fold(0, |bits, lane| bits | u8::from(codes[lane] == 0) << lane);
     }
 }
 
@@ -222,12 +292,13 @@ mod x86 {
             (_mm512_cmpeq_epi8_mask(bytes, delimiters) | newlines, newlines)
         };
         let behind = _mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+        let behind = [0, 16, 32, 48].map(|quarter| _mm512_add_epi32(behind, _mm512_set1_epi32(quarter)));
         let write = |separators: u64, base: u32, room: &mut Room| {
             let mut at = 0;
-            for quarter in 0..4 {
+            let base = _mm512_set1_epi32(base as i32);
+            for (quarter, behind) in behind.into_iter().enumerate() {
                 let bits = (separators >> (16 * quarter)) as u16;
-                let places = _mm512_add_epi32(behind, _mm512_set1_epi32(base as i32 + 16 * quarter));
-                let places = _mm512_maskz_compress_epi32(bits, places);
+                let places = _mm512_maskz_compress_epi32(bits, _mm512_add_epi32(base, behind));
                 // SAFETY: at most 48 places stand before the last sixteen, so all lie in the room.
                 unsafe { _mm512_storeu_si512(room.as_mut_ptr().add(at).cast::<__m512i>(), places) };
                 at += bits.count_ones() as usize;

@@ -13,7 +13,7 @@ use super::source::{BLOCK, BadRows, Input, Progress, Reading, Refusal, TakeRows,
 use crate::error::{Error, Result};
 use crate::model::Threads;
 use crate::model::bundle::{Bundle, ScoreScratch, Tier};
-use crate::model::features::ColumnEncoder;
+use crate::model::features::{ColumnEncoder, ColumnScratch};
 use crate::model::row::{Cell, CellError, TextRows};
 
 /// Scores every row of `input` by one tier of a bundle and writes `p` and one probability a row to `out` (each the shortest decimal that reads
@@ -54,6 +54,7 @@ struct BlockScorer<'a> {
     bundle: &'a Bundle,
     tier: Tier,
     columns: &'a ColumnEncoder,
+    cells: ColumnScratch,
     /// Codes of all rows; of those that cannot be used it does not matter which, they are scored and not told.
     codes: Vec<u32>,
     usable: Vec<bool>,
@@ -70,6 +71,7 @@ impl<'a> BlockScorer<'a> {
             bundle,
             tier,
             columns,
+            cells: ColumnScratch::default(),
             codes: Vec::new(),
             usable: Vec::new(),
             refused: Vec::new(),
@@ -112,8 +114,9 @@ impl TakeRows for BlockScorer<'_> {
         let before = self.usable.len();
         let mut refused = std::mem::take(&mut self.refused);
         refused.clear();
-        let columns = self.columns;
-        columns.encode(rows, self.grow(rows.rows()), &mut refused);
+        let (columns, mut cells) = (self.columns, std::mem::take(&mut self.cells));
+        columns.encode(rows, &mut cells, self.grow(rows.rows()), &mut refused);
+        self.cells = cells;
         refused.sort_unstable();
         refused.dedup();
         for &row in &refused {

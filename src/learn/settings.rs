@@ -141,6 +141,19 @@ impl View<'_> {
 }
 
 impl Evidence {
+    /// Of each [`Size`], for those who must know what settings come to before they know the rows.
+    pub const SMALL: Evidence = Evidence { rows: 1, clicks: 0 };
+    /// See [`Evidence::SMALL`].
+    pub const MEDIUM: Evidence = Evidence { rows: 400_000, clicks: 100_000 };
+    /// See [`Evidence::SMALL`].
+    pub const LARGE: Evidence = Evidence { rows: 1 << 40, clicks: 1 << 39 };
+
+    /// This share of it.
+    pub fn scaled(self, share: f64) -> Evidence {
+        let part = |count: usize| (share * count as f64) as usize;
+        Evidence { rows: part(self.rows), clicks: part(self.clicks) }
+    }
+
     fn size(self) -> Size {
         match self.clicks.min(self.rows - self.clicks) {
             0..30_000 => Size::Small,
@@ -151,6 +164,14 @@ impl Evidence {
 }
 
 impl Settings {
+    /// Whether the model needs to know nothing of rows to come: it meets them once, in their order, and any value has a slot at
+    /// once. Its rate must not depend on their number either, which is so for the models that count as such.
+    pub fn learns_online(&self) -> bool {
+        let Training { passes, shuffle, checks_per_pass, .. } = self.training;
+        let kind = matches!(self.model, ModelSettings::BaseRate {} | ModelSettings::Ftrl(_));
+        kind && passes == 1 && !shuffle && checks_per_pass == 1 && matches!(self.features.mode, Mode::Hash { .. })
+    }
+
     /// Resolves the flat `table` for a kind of model, a schema and the training rows at hand. `place` is named in errors.
     ///
     /// # Errors

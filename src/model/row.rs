@@ -2,7 +2,7 @@
 //!
 //! A row stands alone as a list of [`Cell`]s, or among its neighbors in a text as [`TextRows`], which are read column by column.
 
-use crate::kernels::text::cell_words;
+use crate::kernels::text::row_words;
 use crate::model::features::hash::group_id;
 use crate::model::schema::{Schema, TimeFormat};
 
@@ -54,6 +54,27 @@ impl<'a> TextRows<'a> {
         Some(TextColumn { text, starts: &starts[place..], width, last: place + 1 == width })
     }
 
+    /// The first bytes and the lengths of the cells of some columns of the schema, row by row from `first_row` on, as [`row_words`]
+    /// gives them. There are `lanes` places for each row, and as many rows as there is room for.
+    pub fn words(&self, columns: &[usize], first_row: usize, lanes: usize, words: &mut [u64], lengths: &mut [u32]) {
+        let starts = &self.starts[first_row * self.width..];
+        let cells: Vec<usize> = columns.iter().map(|column| self.places[*column].unwrap_or(0)).collect();
+        row_words(self.text, starts, self.width, &cells, lanes, words, lengths);
+        for (lane, column) in columns.iter().enumerate() {
+            let of_column = lengths.chunks_exact_mut(lanes).map(|row| &mut row[lane]);
+            match self.column(*column) {
+                None => of_column.for_each(|length| *length = 0),
+                Some(column) if column.last => {
+                    for (row, length) in of_column.enumerate() {
+                        let (start, end) = column.bounds(first_row + row);
+                        *length = (end - start) as u32;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
     /// One cell.
     #[inline]
     pub fn cell(&self, row: usize, column: usize) -> Cell<'a> {
@@ -102,17 +123,6 @@ impl<'a> TextColumn<'a> {
         match self.bytes(row) {
             [] => Cell::Missing,
             text => Cell::Text(text),
-        }
-    }
-
-    /// The first bytes and the lengths of the cells of as many rows as there are places, from `first_row` on, as
-    /// [`cell_words`] gives them.
-    pub fn words(&self, first_row: usize, words: &mut [u64], lengths: &mut [u32]) {
-        cell_words(self.text, &self.starts[first_row * self.width..], self.width, words, lengths);
-        if self.last {
-            for (row, length) in lengths.iter_mut().enumerate() {
-                *length = self.bytes(first_row + row).len() as u32;
-            }
         }
     }
 }
@@ -305,17 +315,21 @@ mod tests {
             );
             let rows = TextRows::new(text.as_bytes(), &starts, 2, &[Some(1), Some(0), None]);
             assert_eq!((rows.rows(), rows.columns(), rows.cell(3, 2)), (cells.len(), 3, Cell::Missing));
-            let (mut words, mut lengths) = ([0; 8], [0; 8]);
-            for (column, carriage) in [(0, end == "\n"), (1, false)] {
+            let (mut words, mut lengths) = ([0; 32], [0; 32]);
+            rows.words(&[1, 2, 0], 0, 4, &mut words, &mut lengths);
+            for (column, lane, carriage) in [(0, 2, end == "\n"), (1, 0, false)] {
                 let at = rows.column(column).unwrap();
-                at.words(0, &mut words, &mut lengths);
                 for (row, cell) in cells.iter().enumerate() {
                     // A carriage return before a newline belongs to the line's end, once.
                     let cell = if carriage { cell.strip_suffix('\r').unwrap_or(cell) } else { cell };
                     assert_eq!(at.bytes(row), cell.as_bytes());
                     assert_eq!(rows.cell(row, column) == Cell::Missing, cell.is_empty());
-                    assert_eq!(lengths[row] as usize, cell.len());
-                    assert_eq!(words[row].to_le_bytes()[..cell.len().min(8)], cell.as_bytes()[..cell.len().min(8)]);
+                    let (word, length) = (words[4 * row + lane].to_le_bytes(), lengths[4 * row + lane] as usize);
+                    assert_eq!(
+                        (&word[..cell.len().min(8)], length),
+                        (&cell.as_bytes()[..cell.len().min(8)], cell.len())
+                    );
+                    assert_eq!(lengths[4 * row + 1], 0, "the log lacks the column");
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Cells and lines of texts, even and ugly.
 
-use super::super::text::{NO_INTEGER, Separators, cell_words, scramble_words, separators, small_integers};
+use super::super::places::{MISSING, OTHER, PLACES, integer_places, integers_of};
+use super::super::text::{
+    LANES, NO_INTEGER, Separators, place_codes, row_words, separators, small_integers, word_codes,
+};
 use super::on_every_isa;
 
 /// What the kernel means, byte by byte.
@@ -70,31 +73,91 @@ fn column(rows: usize) -> (Vec<u8>, Vec<u32>, Vec<Vec<u8>>) {
 }
 
 #[test]
-fn cells_become_words_and_integers() {
+fn cells_become_words_integers_and_codes() {
     on_every_isa(|| {
         let mut all = Vec::new();
         for rows in [0, 1, 7, 8, 9, 40, 500] {
             let (text, starts, cells) = column(rows);
-            let (mut words, mut lengths, mut integers) = (vec![1; rows], vec![1; rows], vec![1; rows]);
-            cell_words(&text, &starts[1.min(starts.len() - 1)..], 3, &mut words, &mut lengths);
+            // The middle cell alone, with a place left over; and all three, not as neighbors.
+            let (mut words, mut lengths, mut integers) = (vec![1; 2 * rows], vec![1; 2 * rows], vec![1; 2 * rows]);
+            row_words(&text, &starts, 3, &[1], 2, &mut words, &mut lengths);
+            let (mut turned, mut turned_lengths) = (vec![1; 3 * rows], vec![1; 3 * rows]);
+            row_words(&text, &starts, 3, &[2, 1, 0], 3, &mut turned, &mut turned_lengths);
             small_integers(&words, &lengths, &mut integers);
             for (row, cell) in cells.iter().enumerate() {
                 let shown = cell.len().min(8);
-                assert_eq!((&words[row].to_le_bytes()[..shown], lengths[row] as usize), (&cell[..shown], cell.len()));
+                let (word, length) = (words[2 * row], lengths[2 * row]);
+                assert_eq!((&word.to_le_bytes()[..shown], length as usize), (&cell[..shown], cell.len()));
+                assert_eq!((turned[3 * row + 1], turned_lengths[3 * row + 1]), (word, length));
+                assert_eq!((turned[3 * row + 2] as u8, turned_lengths[3 * row + 2]), (b'x', 1));
+                assert_eq!((words[2 * row + 1], lengths[2 * row + 1]), (1, 1), "a place left over stays");
                 let digits = cell.strip_prefix(b"-").unwrap_or(cell);
                 let small = cell.len() <= 8 && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
                 let expected = match small {
                     true => std::str::from_utf8(cell).unwrap().parse().unwrap(),
                     false => NO_INTEGER,
                 };
-                assert_eq!(integers[row], expected, "{cell:?}");
+                assert_eq!(integers[2 * row], expected, "{cell:?}");
             }
-            let mut scrambled = vec![0; rows];
-            scramble_words(&words, &lengths, 0x0123_4567_89ab_cdef, &mut scrambled);
-            // Words of other lengths are scrambled to something that nobody may use.
-            let short = scrambled.iter().zip(&lengths).filter(|(_, length)| (4..=8).contains(*length));
-            let short: Vec<u32> = short.map(|(scrambled, _)| *scrambled).collect();
-            all.push((words, lengths, integers, short));
+            let (masks, missing) = ([0x0123_4567_89ab_cdef, 77, 0], [5, 6, 7]);
+            let mut codes = vec![1; 2 * rows];
+            word_codes(&words, &lengths, &masks, &missing, &mut codes);
+            for (at, (code, length)) in codes.iter().zip(&lengths).enumerate() {
+                match length {
+                    0 => assert_eq!(*code, missing[at % 3]),
+                    4..=8 => assert_ne!(*code, 0),
+                    _ => assert_eq!(*code, 0),
+                }
+            }
+            all.push((words, lengths, integers, codes));
+        }
+        all
+    });
+}
+
+#[test]
+fn integers_have_places_that_follow_one_another() {
+    let mut next = -16;
+    for place in 0..OTHER {
+        let (lowest, highest) = integers_of(place).unwrap();
+        assert!(lowest == next && highest >= lowest, "{place}: {lowest} to {highest}, expected from {next}");
+        next = highest + 1;
+    }
+    assert_eq!((next, integers_of(OTHER), integers_of(MISSING), PLACES), (100_000_000, None, None, MISSING + 1));
+    on_every_isa(|| {
+        let mut integers = vec![NO_INTEGER, i32::MAX, i32::MIN + 1, -17, -9_999_999, 100_000_000];
+        let none = integers.len();
+        integers.extend((0..OTHER).flat_map(|place| <[i32; 2]>::from(integers_of(place).unwrap())));
+        let (lengths, mut places) = (vec![3; integers.len()], vec![0; integers.len()]);
+        integer_places(&integers, &lengths, &[0, 10_000, 20_000], &mut places);
+        for (at, place) in places.iter().enumerate() {
+            let expected = if at < none { OTHER } else { (at - none) / 2 };
+            assert_eq!(*place as usize, expected + at % 3 * 10_000, "{}", integers[at]);
+        }
+        integer_places(&integers[..1], &[0], &[4], &mut places[..1]);
+        assert_eq!(places[0] as usize, MISSING + 4);
+        places
+    });
+}
+
+#[test]
+fn codes_find_their_places() {
+    on_every_isa(|| {
+        let mut all = Vec::new();
+        for (rows, count) in [(0, 1), (1, 1), (3, 8), (5, 13), (40, 26)] {
+            let lanes = usize::next_multiple_of(count, LANES);
+            let codes: Vec<u32> = (0..rows * lanes).map(|at| (at as u32 * 7) % 5).collect();
+            let (width, first) = (count + 3, 2);
+            let (mut placed, mut empty) = (vec![9; rows * width], vec![0; rows * lanes / LANES]);
+            place_codes(&codes, lanes, count, &mut placed, width, first, &mut empty);
+            for (at, code) in codes.iter().enumerate() {
+                assert_eq!(empty[at / LANES] >> (at % LANES) & 1 == 1, *code == 0);
+                if at % lanes < count {
+                    assert_eq!(placed[at / lanes * width + first + at % lanes], *code);
+                }
+            }
+            assert!(placed.chunks(width).all(|row| row[..first] == [9, 9] && row[first + count..] == [9]));
+            all.push((placed, empty));
         }
         all
     });

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::Piece;
 use crate::model::row::Targets;
 use crate::model::schema::Schema;
 
@@ -34,6 +35,18 @@ impl EncodedRows {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.labels.len()
+    }
+
+    /// Some of the rows, when the first of all is row `first` of a dataset.
+    pub fn piece(&self, first: usize, rows: Range<usize>) -> Piece<'_> {
+        Piece {
+            rows: first + rows.start..first + rows.end,
+            codes: &self.codes[rows.start * self.width..rows.end * self.width],
+            labels: &self.labels[rows.clone()],
+            weights: self.weighted.then(|| &self.weights[rows.clone()]),
+            times: self.timed.then(|| &self.times[rows.clone()]),
+            groups: self.grouped.then(|| &self.groups[rows.clone()]),
+        }
     }
 
     /// Forgets all rows.

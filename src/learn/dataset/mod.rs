@@ -14,6 +14,7 @@
 //! Memory: what is read stays until it is given back ([`Dataset::release`]), which every pass over rows does behind itself.
 
 mod encoded;
+mod identity;
 mod manifest;
 mod part;
 mod view;
@@ -23,6 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use encoded::EncodedRows;
+pub use identity::RowsIdentity;
 pub use manifest::{BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord};
 pub use view::{BatchBuffer, Batches, Behind, Order, View};
 pub use writer::DatasetWriter;

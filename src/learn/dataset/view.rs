@@ -1,8 +1,9 @@
 //! A selection of a dataset's rows → batches, in order or shuffled by a seed.
 //!
 //! Shuffling cuts the selection into chunks of [`CHUNK_ROWS`] rows, shuffles the chunks, and then shuffles the rows within
-//! windows of [`WINDOW_CHUNKS`] chunks. Up to 131,072 rows are thus shuffled in full; beyond, memory and the pages touched
-//! at a time stay bounded. The order depends on seed, pass and selection only.
+//! windows of [`WINDOW_CHUNKS`] chunks. Up to 131,072 rows are thus shuffled in full; beyond, memory stays bounded: a window is copied
+//! out of the mapped files, so that what is held does not depend on how its chunks lie there. The order depends on seed, pass and
+//! selection only.
 
 use std::ops::Range;
 
@@ -62,31 +63,37 @@ impl BatchBuffer {
     pub fn weights(&self) -> Option<&[f32]> {
         (!self.weights.is_empty()).then_some(&self.weights)
     }
-}
 
-impl Dataset {
-    /// Copies `rows`, in any order, into `batch`.
-    ///
-    /// # Panics
-    /// When a row is beyond the last one.
-    pub fn gather(&self, rows: &[usize], batch: &mut BatchBuffer) {
-        let BatchBuffer { rows: kept, codes, labels, weights } = batch;
-        kept.clear();
-        kept.extend_from_slice(rows);
-        codes.clear();
-        codes.reserve(rows.len() * self.width());
-        labels.clear();
-        weights.clear();
-        for (at, row) in rows.iter().enumerate() {
-            if let Some(ahead) = rows.get(at + ROWS_AHEAD) {
-                let ahead = self.codes(*ahead);
+    /// Forgets all rows.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.codes.clear();
+        self.labels.clear();
+        self.weights.clear();
+    }
+
+    /// Adds rows as they stand.
+    fn append(&mut self, piece: &Piece<'_>) {
+        self.rows.extend(piece.rows.clone());
+        self.codes.extend_from_slice(piece.codes);
+        self.labels.extend(piece.labels.iter().map(|label| f32::from(*label)));
+        self.weights.extend_from_slice(piece.weights.unwrap_or_default());
+    }
+
+    /// Adds the rows of `window` at these places of it, in this order.
+    fn gather(&mut self, window: &BatchBuffer, places: &[usize], width: usize) {
+        let codes_at = |place: usize| &window.codes[place * width..(place + 1) * width];
+        for (at, place) in places.iter().enumerate() {
+            if let Some(ahead) = places.get(at + ROWS_AHEAD) {
+                let ahead = codes_at(*ahead);
                 (0..ahead.len()).step_by(16).for_each(|code| prefetch(ahead, code));
             }
-            codes.extend_from_slice(self.codes(*row));
-            labels.push(f32::from(self.label(*row)));
+            self.rows.push(window.rows[*place]);
+            self.codes.extend_from_slice(codes_at(*place));
+            self.labels.push(window.labels[*place]);
         }
-        if self.has_weight() {
-            weights.extend(rows.iter().map(|row| self.weight(*row)));
+        if !window.weights.is_empty() {
+            self.weights.extend(places.iter().map(|place| window.weights[*place]));
         }
     }
 }
@@ -207,10 +214,9 @@ impl<'a> View<'a> {
             random,
             chunks,
             next_chunk: 0,
-            left_behind: 0..0,
-            window: Vec::new(),
+            window: BatchBuffer::default(),
+            places: Vec::new(),
             at: 0,
-            batch: Vec::new(),
         }
     }
 
@@ -266,66 +272,48 @@ pub struct Batches<'v> {
     random: Option<Xoshiro256PlusPlus>,
     chunks: Vec<usize>,
     next_chunk: usize,
-    /// Numbers of the chunks whose windows are over and whose memory is not given back yet.
-    left_behind: Range<usize>,
-    window: Vec<usize>,
+    /// Rows of the chunks that are shuffled together.
+    window: BatchBuffer,
+    /// Their places in the window, in the order of the pass, and how many were taken.
+    places: Vec<usize>,
     at: usize,
-    batch: Vec<usize>,
 }
 
 impl Batches<'_> {
     /// Fills `batch` with the next rows; `false` after the last one.
     pub fn next(&mut self, batch: &mut BatchBuffer) -> bool {
-        let any = self.next_rows();
-        if any {
-            self.view.dataset.gather(&self.batch, batch);
-        }
-        // Only now: a batch may begin in one window and end in the next.
-        let left_behind = self.left_behind.clone();
-        self.left_behind.start = left_behind.end;
-        for chunk in left_behind {
-            let mut runs = self.view.runs(self.positions(chunk));
-            if let Some(first) = runs.next() {
-                let end = runs.last().map_or(first.end, |last| last.end);
-                self.view.dataset.release(first.start..end);
-            }
-        }
-        any
-    }
-
-    /// Chooses the rows of the next batch.
-    fn next_rows(&mut self) -> bool {
-        self.batch.clear();
-        while self.batch.len() < self.batch_rows {
-            if self.at == self.window.len() && !self.next_window() {
+        batch.clear();
+        while batch.rows.len() < self.batch_rows {
+            if self.at == self.places.len() && !self.next_window() {
                 break;
             }
-            let take = (self.batch_rows - self.batch.len()).min(self.window.len() - self.at);
-            self.batch.extend_from_slice(&self.window[self.at..self.at + take]);
-            self.at += take;
+            let end = self.places.len().min(self.at + self.batch_rows - batch.rows.len());
+            batch.gather(&self.window, &self.places[self.at..end], self.view.dataset.width());
+            self.at = end;
         }
-        !self.batch.is_empty()
+        !batch.rows.is_empty()
     }
 
-    /// Positions in the view of a chunk, by its number in this pass.
-    fn positions(&self, number: usize) -> Range<usize> {
-        let first = self.chunks[number] * CHUNK_ROWS;
-        first..(first + CHUNK_ROWS).min(self.view.rows)
-    }
-
+    /// Copies the next chunks out of the mapping, chunk by chunk, so that what was read can be given back at once.
     fn next_window(&mut self) -> bool {
         self.window.clear();
-        self.at = 0;
-        self.left_behind.end = self.next_chunk;
         let end = (self.next_chunk + WINDOW_CHUNKS).min(self.chunks.len());
-        for chunk in self.next_chunk..end {
-            self.window.extend(self.view.runs(self.positions(chunk)).flatten());
+        for chunk in &self.chunks[self.next_chunk..end] {
+            let first = chunk * CHUNK_ROWS;
+            let positions = first..(first + CHUNK_ROWS).min(self.view.rows);
+            for piece in self.view.pieces_at(positions) {
+                self.window.append(&piece);
+                self.view.dataset.release(piece.rows);
+            }
         }
         self.next_chunk = end;
+        self.at = 0;
+        self.places.clear();
+        self.places.extend(0..self.window.rows.len());
         if let Some(random) = &mut self.random {
-            shuffle(&mut self.window, random);
+            shuffle(&mut self.places, random);
         }
-        !self.window.is_empty()
+        !self.places.is_empty()
     }
 }
 

@@ -19,12 +19,12 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::manifest::{
     BadRowsRecord, ENCODER, FORMAT, InputRecord, MANIFEST, Manifest, PartRecord, SchemaRecord, part_name,
 };
-use super::{BLOCK_ROWS, EncodedRows, part};
+use super::{BLOCK_ROWS, EncodedRows, RowsIdentity, part};
 use crate::error::{Error, Result};
 use crate::learn::split::Amount;
 use crate::model::codec;
 use crate::model::features::Encoder;
-use crate::model::features::hash::{self, Fingerprint, FingerprintStream};
+use crate::model::features::hash;
 use crate::model::schema::Schema;
 
 /// Blocks in one file: about four million rows, so that files stay easy to copy.
@@ -40,7 +40,7 @@ pub struct DatasetWriter {
     parts: Vec<PartRecord>,
     pending: EncodedRows,
     clicks: u64,
-    fingerprint: FingerprintStream,
+    identity: RowsIdentity,
     flush: bool,
 }
 
@@ -54,8 +54,6 @@ struct Part {
 impl DatasetWriter {
     /// Starts an empty set in an existing, empty folder. With `flush`, files are on the disk before the next one is begun.
     pub fn new(folder: &Path, schema: &Schema, encoder: &Encoder, flush: bool) -> Self {
-        let mut fingerprint = Fingerprint::stream();
-        fingerprint.update(encoder.fingerprint().to_string().as_bytes());
         DatasetWriter {
             folder: folder.to_path_buf(),
             schema: schema.clone(),
@@ -65,7 +63,7 @@ impl DatasetWriter {
             parts: Vec::new(),
             pending: EncodedRows::new(schema),
             clicks: 0,
-            fingerprint,
+            identity: RowsIdentity::new(schema, encoder),
             flush,
         }
     }
@@ -96,7 +94,7 @@ impl DatasetWriter {
     fn write_block(&mut self) -> Result<()> {
         let block = std::mem::replace(&mut self.pending, EncodedRows::new(&self.schema));
         self.clicks += block.labels.iter().map(|label| *label as u64).sum::<u64>();
-        self.observe(&block);
+        self.identity.block(&block);
 
         let part = match &mut self.part {
             Some(part) => part,
@@ -123,20 +121,6 @@ impl DatasetWriter {
             self.finish_part()?;
         }
         Ok(())
-    }
-
-    fn observe(&mut self, block: &EncodedRows) {
-        self.fingerprint.update(&block.labels);
-        self.fingerprint.update(bytemuck::cast_slice(&block.codes));
-        if self.schema.weight.is_some() {
-            self.fingerprint.update(bytemuck::cast_slice(&block.weights));
-        }
-        if self.schema.time.is_some() {
-            self.fingerprint.update(bytemuck::cast_slice(&block.times));
-        }
-        if self.schema.group.is_some() {
-            self.fingerprint.update(bytemuck::cast_slice(&block.groups));
-        }
     }
 
     fn finish_part(&mut self) -> Result<()> {
@@ -172,7 +156,7 @@ impl DatasetWriter {
             rows: self.rows(),
             clicks: self.clicks,
             width: self.encoder.width(),
-            data_fingerprint: self.fingerprint.finish(),
+            data_fingerprint: self.identity.finish(),
             encoder_fingerprint: self.encoder.fingerprint(),
             schema: SchemaRecord {
                 name: self.schema.name.clone(),

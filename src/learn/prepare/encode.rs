@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 use crate::error::{Error, Result};
 use crate::learn::dataset::EncodedRows;
 use crate::learn::source::{Refusal, TakeRows};
-use crate::model::features::{ColumnEncoder, Encoder, Sample};
+use crate::model::features::{ColumnEncoder, ColumnScratch, Encoder, Sample};
 use crate::model::row::{Cell, CellError, TextRows, targets, targets_of_rows};
 use crate::model::schema::Schema;
 
 /// Encodes rows.
-pub(super) struct BlockEncoder<'a> {
+pub(in crate::learn) struct BlockEncoder<'a> {
     schema: &'a Schema,
     encoder: &'a Encoder,
     columns: &'a ColumnEncoder,
+    scratch: ColumnScratch,
     rows: EncodedRows,
     /// Rows of a group that cannot be used.
     refused: Vec<usize>,
@@ -21,17 +22,18 @@ pub(super) struct BlockEncoder<'a> {
 
 impl<'a> BlockEncoder<'a> {
     /// No rows yet. `columns` is `encoder`, made ready.
-    pub(super) fn new(schema: &'a Schema, encoder: &'a Encoder, columns: &'a ColumnEncoder) -> Self {
-        BlockEncoder { schema, encoder, columns, rows: EncodedRows::new(schema), refused: Vec::new() }
+    pub(in crate::learn) fn new(schema: &'a Schema, encoder: &'a Encoder, columns: &'a ColumnEncoder) -> Self {
+        let (scratch, rows) = (ColumnScratch::default(), EncodedRows::new(schema));
+        BlockEncoder { schema, encoder, columns, scratch, rows, refused: Vec::new() }
     }
 
     /// The rows taken.
-    pub(super) fn rows(&self) -> &EncodedRows {
+    pub(in crate::learn) fn rows(&self) -> &EncodedRows {
         &self.rows
     }
 
     /// Forgets the rows taken.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::learn) fn clear(&mut self) {
         self.rows.clear();
     }
 
@@ -57,7 +59,7 @@ impl TakeRows for BlockEncoder<'_> {
     ) -> Result<ControlFlow<()>> {
         let before = self.rows.rows();
         self.refused.clear();
-        self.columns.encode(rows, self.rows.grow(rows.rows()), &mut self.refused);
+        self.columns.encode(rows, &mut self.scratch, self.rows.grow(rows.rows()), &mut self.refused);
         self.rows.push_targets(|labels, other| targets_of_rows(self.schema, rows, labels, other, &mut self.refused));
         if !self.refused.is_empty() {
             let mut refused = std::mem::take(&mut self.refused);
@@ -76,12 +78,35 @@ impl TakeRows for BlockEncoder<'_> {
     }
 }
 
-/// Keeps the numbers of rows.
-pub(super) struct BlockSampler(pub(super) Sample);
+/// Keeps the numbers of rows, and counts clicks.
+pub(super) struct BlockSampler<'a> {
+    schema: &'a Schema,
+    numbers: Sample,
+    clicks: u64,
+    labels: Vec<u8>,
+}
 
-impl TakeRows for BlockSampler {
+impl<'a> BlockSampler<'a> {
+    /// No rows yet.
+    pub(super) fn new(schema: &'a Schema, numbers: Sample) -> Self {
+        BlockSampler { schema, numbers, clicks: 0, labels: Vec::new() }
+    }
+
+    /// The numbers of all rows.
+    pub(super) fn numbers(&self) -> &Sample {
+        &self.numbers
+    }
+
+    /// Rows with a click.
+    pub(super) fn clicks(&self) -> u64 {
+        self.clicks
+    }
+}
+
+impl TakeRows for BlockSampler<'_> {
     fn row(&mut self, _line: u64, cells: &[Cell<'_>]) -> Result<ControlFlow<()>, Refusal> {
-        self.0.row(cells);
+        self.numbers.row(cells);
+        self.clicks += targets(self.schema, cells).map_or(0, |targets| u64::from(targets.label));
         Ok(ControlFlow::Continue(()))
     }
 
@@ -91,7 +116,10 @@ impl TakeRows for BlockSampler {
         rows: &TextRows<'_>,
         _refuse: &mut dyn FnMut(usize, CellError),
     ) -> Result<ControlFlow<()>> {
-        self.0.rows_of(rows);
+        self.numbers.rows_of(rows);
+        self.labels.clear();
+        targets_of_rows(self.schema, rows, &mut self.labels, |_| (), &mut Vec::new());
+        self.clicks += self.labels.iter().map(|label| u64::from(*label)).sum::<u64>();
         Ok(ControlFlow::Continue(()))
     }
 }

@@ -8,10 +8,12 @@ mod encode;
 
 use std::path::Path;
 
-use encode::{BlockEncoder, BlockSampler};
+pub(in crate::learn) use encode::BlockEncoder;
+use encode::BlockSampler;
 
 use super::Interrupt;
 use super::dataset::{DatasetWriter, MANIFEST, Manifest};
+use super::settings::Evidence;
 use super::source::{BLOCK, BadRows, Input, MAX_BAD_ROWS, Progress, Reading, read_blocks, read_sample};
 use super::split::Amount;
 use crate::durable::PartialFolder;
@@ -121,8 +123,8 @@ fn prepare_in_blocks(
     Ok(manifest)
 }
 
-/// Learns the schema's encoder from a sample of the rows of `inputs` (the first ones, with `learn_from`); reads nothing when there
-/// is nothing to learn. The logs to be read from now on come with it: standard input cannot be read twice.
+/// Learns the schema's encoder as [`foresee`] does, but reads nothing when there is nothing to learn. The logs to be read from
+/// now on come with it.
 ///
 /// # Errors
 /// Those of [`read_sample`].
@@ -132,14 +134,42 @@ pub fn learn_encoder(
     learn_from: Option<Amount>,
     threads: Threads<'_>,
 ) -> Result<(Encoder, Vec<Input>)> {
-    let mut builder = EncoderBuilder::new(reading.schema);
+    let builder = EncoderBuilder::new(reading.schema);
     if !builder.learns() {
         return Ok((builder.finish(), inputs.to_vec()));
     }
-    let make = || BlockSampler(builder.sample());
+    let Foreseen { encoder, inputs, .. } = foresee(inputs, reading, learn_from, threads)?;
+    Ok((encoder, inputs))
+}
+
+/// What a sample of logs tells before all their rows are read.
+#[derive(Debug, Clone)]
+pub struct Foreseen {
+    /// The schema's encoder.
+    pub encoder: Encoder,
+    /// The logs, to be read from now on: standard input cannot be read twice.
+    pub inputs: Vec<Input>,
+    /// How many rows and clicks there are, about; those of the sample where nobody knows how long the logs are.
+    pub evidence: Evidence,
+}
+
+/// Learns the schema's encoder from a sample of the rows of `inputs` (the first ones, with `learn_from`).
+///
+/// # Errors
+/// Those of [`read_sample`].
+pub fn foresee(
+    inputs: &[Input],
+    reading: Reading<'_>,
+    learn_from: Option<Amount>,
+    threads: Threads<'_>,
+) -> Result<Foreseen> {
+    let mut builder = EncoderBuilder::new(reading.schema);
+    let make = || BlockSampler::new(reading.schema, builder.sample());
     let sampled = read_sample(inputs, reading, learn_from.is_some(), threads, &make)?;
-    for BlockSampler(sample) in &sampled.takers {
-        builder.observe_sample(sample);
+    let mut clicks = 0;
+    for sampler in &sampled.takers {
+        builder.observe_sample(sampler.numbers());
+        clicks += sampler.clicks();
     }
     // A share of the rows that were sampled is at most that share of all rows, so that no later row teaches anything.
     let rows = builder.rows();
@@ -149,7 +179,8 @@ pub fn learn_encoder(
         Some(Amount::Rows(first)) => (first, all.min(first as f64)),
         Some(Amount::Share(share)) => ((share * rows as f64) as u64, share * all),
     };
-    Ok((builder.finish_on_first(first, of as u64), sampled.inputs))
+    let evidence = Evidence { rows: all as usize, clicks: (clicks as f64 * sampled.scale) as usize };
+    Ok(Foreseen { encoder: builder.finish_on_first(first, of as u64), inputs: sampled.inputs, evidence })
 }
 
 /// Stored bytes of all logs, if all are files.

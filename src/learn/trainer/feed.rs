@@ -1,13 +1,13 @@
 //! Training rows → batches of slots, read ahead by a thread of their own when more than one is lent.
 //!
-//! Rows in order become slots straight from the mapped file. Shuffled rows, and those of which some are dropped, are
-//! collected first.
+//! Rows in order become slots straight from the mapped file. Shuffled rows are collected first.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::Task;
 use crate::error::Result;
-use crate::learn::dataset::{BatchBuffer, Batches, Behind, Order, View};
+use crate::learn::dataset::{BatchBuffer, Batches, Behind, Order, Piece, View};
 use crate::model::features::{Indexer, hash};
 use crate::model::{Batch, Slots, Threads};
 
@@ -34,6 +34,33 @@ impl IndexedBatch {
         Batch { slots, labels: &self.buffer.labels, weights: self.buffer.weights() }
     }
 
+    /// Forgets its rows.
+    pub(super) fn clear(&mut self) {
+        self.read_rows = 0;
+        self.slots.clear();
+        self.buffer.labels.clear();
+        self.buffer.weights.clear();
+    }
+
+    /// Adds rows as they stand, without the negatives that are dropped.
+    pub(super) fn append(&mut self, piece: &Piece<'_>, indexer: &Indexer, kept: KeptNegatives) {
+        self.read_rows += piece.rows.len() as u64;
+        let width = indexer.codes_width();
+        let mut take = |rows: Range<usize>| {
+            indexer.append(&piece.codes[rows.start * width..rows.end * width], &mut self.slots);
+            self.buffer.labels.extend(piece.labels[rows.clone()].iter().map(|label| f32::from(*label)));
+            self.buffer.weights.extend_from_slice(piece.weights.map_or(&[], |weights| &weights[rows]));
+        };
+        if kept.share >= 1.0 {
+            return take(0..piece.rows.len());
+        }
+        for (at, row) in piece.rows.clone().enumerate() {
+            if kept.keeps(row, piece.labels[at] == 1) {
+                take(at..at + 1);
+            }
+        }
+    }
+
     /// Sum of the weights of its rows.
     pub(super) fn weight(&self) -> f64 {
         let weights = self.buffer.weights();
@@ -44,54 +71,45 @@ impl IndexedBatch {
 /// The rows of one pass, batch by batch.
 enum Source<'a> {
     /// As they stand in the file.
-    InOrder { train: &'a View<'a>, batch_rows: usize, next: usize, behind: Behind<'a> },
-    /// Shuffled, or with negatives dropped.
-    Collected { batches: Batches<'a>, kept_negatives: f64, seed: u64, width: usize },
+    InOrder { train: &'a View<'a>, batch_rows: usize, next: usize, behind: Behind<'a>, kept: KeptNegatives },
+    /// Shuffled.
+    Collected { batches: Batches<'a>, kept: KeptNegatives, width: usize },
 }
 
 impl<'a> Source<'a> {
     fn new(task: &'a Task<'a>, order: Order) -> Self {
         let settings = &task.settings.training;
+        let kept = KeptNegatives { share: settings.kept_negatives, seed: task.seed };
+        let (train, batch_rows) = (&task.train, settings.batch_rows);
         match order {
-            Order::InOrder if settings.kept_negatives >= 1.0 => {
-                let (train, batch_rows) = (&task.train, settings.batch_rows);
-                Source::InOrder { train, batch_rows, next: 0, behind: Behind::new(train) }
+            Order::InOrder => Source::InOrder { train, batch_rows, next: 0, behind: Behind::new(train), kept },
+            Order::Shuffled { .. } => {
+                Source::Collected { batches: train.batches(batch_rows, order), kept, width: train.dataset().width() }
             }
-            _ => Source::Collected {
-                batches: task.train.batches(settings.batch_rows, order),
-                kept_negatives: settings.kept_negatives,
-                seed: task.seed,
-                width: task.train.dataset().width(),
-            },
         }
     }
 
     /// Fills the next batch; `false` after the last one.
     fn next(&mut self, indexer: &Indexer, batch: &mut IndexedBatch) -> bool {
-        let IndexedBatch { buffer, slots, read_rows } = batch;
         match self {
-            Source::InOrder { train, batch_rows, next, behind } => {
+            Source::InOrder { train, batch_rows, next, behind, kept } => {
                 let positions = *next..train.rows().min(*next + *batch_rows);
                 *next = positions.end;
-                *read_rows = positions.len() as u64;
-                slots.clear();
-                buffer.labels.clear();
-                buffer.weights.clear();
+                batch.clear();
                 for piece in train.pieces_at(positions) {
                     behind.release_before(piece.rows.start);
-                    indexer.append(piece.codes, slots);
-                    buffer.labels.extend(piece.labels.iter().map(|label| f32::from(*label)));
-                    buffer.weights.extend_from_slice(piece.weights.unwrap_or_default());
+                    batch.append(&piece, indexer, *kept);
                 }
-                *read_rows > 0
+                batch.read_rows > 0
             }
-            Source::Collected { batches, kept_negatives, seed, width } => {
+            Source::Collected { batches, kept, width } => {
+                let IndexedBatch { buffer, slots, read_rows } = batch;
                 if !batches.next(buffer) {
                     return false;
                 }
                 *read_rows = buffer.labels.len() as u64;
-                if *kept_negatives < 1.0 {
-                    keep_negatives(buffer, *kept_negatives, *seed, *width);
+                if kept.share < 1.0 {
+                    kept.thin(buffer, *width);
                 }
                 slots.clear();
                 indexer.append(&buffer.codes, slots);
@@ -101,26 +119,40 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Drops all but a share of the rows without a click, by a draw that depends on seed and row alone.
-fn keep_negatives(buffer: &mut BatchBuffer, share: f64, seed: u64, width: usize) {
-    let BatchBuffer { rows, codes, labels, weights } = buffer;
-    let mut kept = 0;
-    for row in 0..rows.len() {
-        if labels[row] == 0.0 && hash::uniform(seed, rows[row] as u64) >= share {
-            continue;
-        }
-        rows[kept] = rows[row];
-        labels[kept] = labels[row];
-        codes.copy_within(row * width..(row + 1) * width, kept * width);
-        if !weights.is_empty() {
-            weights[kept] = weights[row];
-        }
-        kept += 1;
+/// Which rows without a click are learned from: a share of them, by a draw that depends on seed and row alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptNegatives {
+    /// Above 0 up to 1.
+    pub(super) share: f64,
+    pub(super) seed: u64,
+}
+
+impl KeptNegatives {
+    fn keeps(self, row: usize, click: bool) -> bool {
+        click || hash::uniform(self.seed, row as u64) < self.share
     }
-    rows.truncate(kept);
-    labels.truncate(kept);
-    codes.truncate(kept * width);
-    weights.truncate(kept);
+
+    /// Drops the others.
+    fn thin(self, buffer: &mut BatchBuffer, width: usize) {
+        let BatchBuffer { rows, codes, labels, weights } = buffer;
+        let mut kept = 0;
+        for row in 0..rows.len() {
+            if !self.keeps(rows[row], labels[row] == 1.0) {
+                continue;
+            }
+            rows[kept] = rows[row];
+            labels[kept] = labels[row];
+            codes.copy_within(row * width..(row + 1) * width, kept * width);
+            if !weights.is_empty() {
+                weights[kept] = weights[row];
+            }
+            kept += 1;
+        }
+        rows.truncate(kept);
+        labels.truncate(kept);
+        codes.truncate(kept * width);
+        weights.truncate(kept);
+    }
 }
 
 /// Runs one pass, batch by batch; `true` when `work` asked to stop. With more than one thread lent, one reads ahead.

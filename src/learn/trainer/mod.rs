@@ -5,38 +5,37 @@
 //! ```
 //!
 //! The last two steps use the validation rows too. One pass by default: click models overfit at the second. The progressive loss (predict, then learn) of the first pass
-//! is an honest estimate that costs nothing. The next batches are read and indexed by a thread of their own when more
+//! is an honest estimate that costs nothing. Models that need to know nothing of rows to come can learn straight from
+//! logs ([`train_online`]). The next batches are read and indexed by a thread of their own when more
 //! than one is lent; the order of the rows, and so every bit of the result, does not depend on it.
 
+mod bundle;
 mod feed;
+mod online;
 mod plateau;
 mod scoring;
 mod tiers;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::Interrupt;
-use super::dataset::{Order, Piece, View};
-use super::evaluate;
+use super::dataset::{Order, View};
 use super::settings::{Evidence, ModelSettings, Settings};
 use crate::error::{Error, Result};
-use crate::kernels;
-use crate::metrics::ranking::Ranking;
-use crate::metrics::{Predictions, losses};
 use crate::model::base_rate::BaseRateLearner;
-use crate::model::bundle::{Bundle, Model, Parts, Profile, Provenance, Tier, Tiers};
-use crate::model::calibration::{self, Calibrator, Choice, Method};
+use crate::model::bundle::{Bundle, Model};
 use crate::model::dcn::EnsembleLearner;
 use crate::model::features::{Indexer, IndexerBuilder};
 use crate::model::ftrl::FtrlLearner;
 use crate::model::{EMPTY_SLOT, Learn, Threads};
+use bundle::{Draft, Judge, Look, Origin, Outcome, precision_of};
 use feed::{Flow, IndexedBatch, feed};
+pub use online::{OnlineTask, TrainedOnline, train_online};
 use plateau::{Plateau, Verdict};
+use tiers::Totals;
 
 /// What to train on.
 #[derive(Debug, Clone)]
@@ -112,41 +111,12 @@ pub fn train(
     on_progress: &mut dyn FnMut(Progress),
     interrupt: &Interrupt,
 ) -> Result<Trained> {
-    let clicks = check_labels(&task.train, "training")?;
     let dataset = task.train.dataset();
+    let evidence = task.train.evidence();
+    check_evidence(evidence, &dataset.folder().display().to_string())?;
     let indexer = learn_indexer(task, threads, interrupt)?;
-    let parts = |model: Model| Parts {
-        schema: dataset.schema().clone(),
-        encoder: dataset.encoder().clone(),
-        indexer: indexer.clone(),
-        model,
-        calibrator: Calibrator::identity(),
-        tiers: Tiers::of_rate(clicks, task.train.rows() as u64),
-    };
-    let provenance = Provenance {
-        pctr: env!("CARGO_PKG_VERSION").into(),
-        seed: task.seed,
-        data: dataset.fingerprint(),
-        settings: serde_json::to_value(&task.settings).map_err(|error| Error::Bug(error.to_string()))?,
-        isa: kernels::isa().name().into(),
-        precision: precision_of(&task.settings.model),
-    };
-    if let Some(precision) = &provenance.precision {
-        let isa = &provenance.isa;
-        tracing::info!("matrix products of training run in {precision} on {isa}, sums and weights in f32");
-    }
-    let profile = Profile {
-        rows: task.train.rows() as u64,
-        clicks,
-        passes: task.settings.training.passes,
-        progressive_log_loss: f64::NAN,
-        table_rows: indexer.layout().table_rows as u64,
-        calibration: Choice { method: Method::Identity, rows: 0, losses: Vec::new() },
-        score_quantiles: Vec::new(),
-        scoring: None,
-        tiers: BTreeMap::new(),
-    };
-    let draft = |model| Bundle::draft(parts(model), provenance.clone(), profile.clone());
+    let of = Origin { schema: dataset.schema(), encoder: dataset.encoder(), data: dataset.fingerprint(), evidence };
+    let draft = Draft::new(of, &indexer, &task.settings, task.seed)?;
     let mut run = Run { task, indexer: &indexer, threads, interrupt, on_progress, draft: &draft };
     let outcome = match &task.settings.model {
         ModelSettings::BaseRate {} => run.learn(BaseRateLearner::default(), Model::BaseRate)?,
@@ -158,19 +128,14 @@ pub fn train(
             };
             let mut learner = EnsembleLearner::new(config, indexer.layout(), counts.as_deref(), task.seed)?;
             drop(counts);
-            learner.set_bias((clicks as f64 / (task.train.rows() as f64 - clicks as f64)).ln() as f32);
+            let (clicks, rows) = (evidence.clicks as f64, evidence.rows as f64);
+            learner.set_bias((clicks / (rows - clicks)).ln() as f32);
             run.learn(learner, |model| Model::Dcn(Arc::new(model)))?
         }
     };
-    finish(task, outcome, provenance, profile, threads, interrupt)
-}
-
-/// The best model of a run, not yet calibrated.
-struct Outcome {
-    bundle: Bundle,
-    logits: Vec<f32>,
-    first_pass_loss: f64,
-    record: TrainingRecord,
+    let mut totals = Totals::default();
+    task.train.pieces().for_each(|piece| totals.add(&piece));
+    draft.finish(outcome, totals, &task.valid, &task.settings.training, threads, interrupt)
 }
 
 /// What stays the same during a run.
@@ -180,15 +145,7 @@ struct Run<'r, 'a> {
     threads: Threads<'r>,
     interrupt: &'r Interrupt,
     on_progress: &'r mut dyn FnMut(Progress),
-    draft: &'r dyn Fn(Model) -> Bundle,
-}
-
-/// The best look so far.
-struct Best {
-    look: usize,
-    loss: f64,
-    bundle: Bundle,
-    logits: Vec<f32>,
+    draft: &'r Draft,
 }
 
 impl Run<'_, '_> {
@@ -201,14 +158,14 @@ impl Run<'_, '_> {
         let report_every = (steps_a_pass / 100).max(1);
 
         let started = Instant::now();
-        let (mut step, mut rows, mut first_pass_loss) = (0_u64, 0_u64, 0.0);
+        let (mut step, mut rows) = (0_u64, 0_u64);
+        let mut first_pass = (0.0, 0.0);
         let mut plateau = Plateau::new(settings.patience, settings.plateau_patience, settings.plateau_factor);
         let mut window = (0.0, 0.0);
         let mut curve: Vec<CurvePoint> = Vec::new();
-        let mut best: Option<Best> = None;
+        let mut best: Option<Look> = None;
         let mut looks = 0;
-        let valid_labels = task.valid.labels();
-        let valid_weights = task.valid.weights();
+        let valid = Judge::new(&task.valid, settings.kept_negatives);
         for pass in 0..u64::from(settings.passes) {
             let order = match settings.shuffle {
                 true => Order::Shuffled { seed: task.seed, pass },
@@ -220,15 +177,15 @@ impl Run<'_, '_> {
                 let rate = plateau.rate * settings.schedule.rate(step, steps_a_pass * u64::from(settings.passes));
                 let loss = learner.learn(&batch.view(self.indexer), rate, self.threads);
                 if !loss.is_finite() {
-                    let message =
-                        format!("the loss became {loss} at row {rows} of pass {pass}: lower the learning rate");
-                    return Err(Error::config("training", "diverged", message));
+                    return Err(diverged(loss, rows, pass));
                 }
                 let weight = batch.weight();
                 step += 1;
                 step_of_pass += 1;
                 rows += batch.read_rows;
-                first_pass_loss += if pass == 0 { loss } else { 0.0 };
+                if pass == 0 {
+                    first_pass = (first_pass.0 + loss, first_pass.1 + weight);
+                }
                 window = (window.0 + loss, window.1 + weight);
                 let look_due =
                     step_of_pass * looks_a_pass / steps_a_pass > (step_of_pass - 1) * looks_a_pass / steps_a_pass;
@@ -238,12 +195,11 @@ impl Run<'_, '_> {
                 let mut valid_log_loss = None;
                 if look_due && task.valid.rows() > 0 {
                     looks += 1;
-                    let bundle = (self.draft)(wrap(learner.freeze()));
-                    let logits = evaluate::logits(&bundle, &task.valid, self.threads, self.interrupt)?;
-                    let loss = loss_of(&logits, &valid_labels, valid_weights.as_deref(), settings.kept_negatives);
-                    valid_log_loss = Some(loss);
-                    if best.as_ref().is_none_or(|best| loss < best.loss) {
-                        best = Some(Best { look: looks, loss, bundle, logits });
+                    let bundle = self.draft.bundle(wrap(learner.freeze()));
+                    let look = valid.look(looks, bundle, self.threads, self.interrupt)?;
+                    valid_log_loss = Some(look.loss);
+                    if best.as_ref().is_none_or(|best| look.loss < best.loss) {
+                        best = Some(look);
                     }
                 }
                 let log_loss = window.0 / f64::max(window.1, f64::MIN_POSITIVE);
@@ -260,75 +216,16 @@ impl Run<'_, '_> {
                 break;
             }
         }
-        let best = best.unwrap_or_else(|| Best {
-            look: 0,
-            loss: f64::NAN,
-            bundle: (self.draft)(wrap(learner.freeze())),
-            logits: Vec::new(),
-        });
+        let best = best.unwrap_or_else(|| Look::none(self.draft.bundle(wrap(learner.freeze()))));
         let record = TrainingRecord {
             rows,
             seconds: started.elapsed().as_secs_f64(),
             precision: precision_of(&task.settings.model),
             stopped_early: rows < total_rows,
-            best_look: best.look,
+            best_look: best.number,
             curve,
         };
-        Ok(Outcome { bundle: best.bundle, logits: best.logits, first_pass_loss, record })
-    }
-}
-
-/// Calibrates on the validation rows and completes the manifest.
-fn finish(
-    task: &Task<'_>,
-    outcome: Outcome,
-    provenance: Provenance,
-    profile: Profile,
-    threads: Threads<'_>,
-    interrupt: &Interrupt,
-) -> Result<Trained> {
-    let training = &task.settings.training;
-    let Outcome { mut bundle, mut logits, first_pass_loss, record } = outcome;
-    let labels = task.valid.labels();
-    let valid = &task.valid;
-    let scoring = scoring::decide(&mut bundle, &mut logits, valid, training.kept_negatives, threads, interrupt)?;
-    let (calibrator, choice) = calibration::fit(&training.calibration, &logits, &labels, training.kept_negatives)?;
-    let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
-    let named = metrics_of(&labels, &probabilities, task.valid.weights().as_deref());
-    let (base_rate, base_rate_profile) = tiers::base_rate(task, &labels)?;
-    let mut sorted = probabilities;
-    sorted.sort_unstable_by(f64::total_cmp);
-    let quantile = |part: usize| sorted.get(part * sorted.len().saturating_sub(1) / 20).copied();
-    let profile = Profile {
-        progressive_log_loss: first_pass_loss / weight_of(&task.train).max(f64::MIN_POSITIVE),
-        calibration: choice,
-        score_quantiles: (0..=20).filter_map(quantile).collect(),
-        scoring,
-        tiers: BTreeMap::from([(Tier::BaseRate, base_rate_profile)]),
-        ..profile
-    };
-    let Bundle { schema, encoder, indexer, model, .. } = bundle;
-    let parts = Parts { schema, encoder, indexer, model, calibrator, tiers: Tiers { cheap: None, base_rate } };
-    Ok(Trained { bundle: Bundle::new(parts, provenance, profile, named), record })
-}
-
-/// What is said of predictions on the validation rows; nothing where there are none.
-fn metrics_of(labels: &[u8], probabilities: &[f64], weights: Option<&[f32]>) -> IndexMap<String, f64> {
-    let predictions = Predictions::new(labels, probabilities, weights);
-    let mut named = IndexMap::new();
-    if let Some(totals) = predictions.totals() {
-        losses::log_loss(&predictions).map(|loss| named.insert("valid_log_loss".to_owned(), loss));
-        Ranking::new(&predictions).auc().map(|auc| named.insert("valid_auc".to_owned(), auc));
-        totals.pcoc().map(|pcoc| named.insert("valid_pcoc".to_owned(), pcoc));
-    }
-    named
-}
-
-/// What the factors of the model's matrix products are rounded to while it learns on this processor.
-fn precision_of(model: &ModelSettings) -> Option<String> {
-    match model {
-        ModelSettings::Dcn(config) => Some(config.precision().name().into()),
-        ModelSettings::BaseRate {} | ModelSettings::Ftrl(_) => None,
+        Ok(Outcome { best, first_pass, record })
     }
 }
 
@@ -358,35 +255,19 @@ fn count_slots(train: &View<'_>, indexer: &Indexer, interrupt: &Interrupt) -> Re
     Ok(counts)
 }
 
-/// Number of clicks; an error when there is nothing to learn from.
-fn check_labels(view: &View<'_>, what: &str) -> Result<u64> {
-    let Evidence { rows, clicks } = view.evidence();
-    let (rows, clicks) = (rows as u64, clicks as u64);
-    let place = view.dataset().folder().display().to_string();
-    match clicks {
-        _ if rows == 0 => Err(Error::data(place, format!("expected {what} rows, got none"))),
-        0 => Err(Error::data(
-            place,
-            format!("expected clicks among {rows} {what} rows, got none: there is nothing to learn"),
-        )),
-        clicks if clicks == rows => {
-            Err(Error::data(place, format!("expected some of {rows} {what} rows without a click, got only clicks")))
-        }
-        clicks => Ok(clicks),
-    }
-}
-
-fn weight_of(view: &View<'_>) -> f64 {
-    let weights = |piece: Piece<'_>| match piece.weights {
-        Some(weights) => weights.iter().map(|weight| f64::from(*weight)).sum(),
-        None => piece.rows.len() as f64,
+/// There must be something to learn from.
+fn check_evidence(evidence: Evidence, place: &str) -> Result<()> {
+    let Evidence { rows, clicks } = evidence;
+    let message = match clicks {
+        _ if rows == 0 => "expected training rows, got none".to_owned(),
+        0 => format!("expected clicks among {rows} training rows, got none: there is nothing to learn"),
+        clicks if clicks == rows => format!("expected some of {rows} training rows without a click, got only clicks"),
+        _ => return Ok(()),
     };
-    view.pieces().map(weights).sum()
+    Err(Error::data(place, message))
 }
 
-/// Log loss in nats of uncalibrated logits, after undoing negative sampling.
-fn loss_of(logits: &[f32], labels: &[u8], weights: Option<&[f32]>, kept_negatives: f64) -> f64 {
-    let calibrator = Calibrator { log_kept_negatives: kept_negatives.ln(), ..Calibrator::identity() };
-    let probabilities: Vec<f64> = logits.iter().map(|logit| calibrator.probability(*logit)).collect();
-    losses::log_loss(&Predictions::new(labels, &probabilities, weights)).unwrap_or(f64::NAN)
+fn diverged(loss: f64, row: u64, pass: u64) -> Error {
+    let message = format!("the loss became {loss} at row {row} of pass {pass}: lower the learning rate");
+    Error::config("training", "diverged", message)
 }

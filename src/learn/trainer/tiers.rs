@@ -5,31 +5,55 @@
 
 use std::sync::Arc;
 
-use super::{Task, Trained, metrics_of};
+use super::Trained;
+use super::bundle::metrics_of;
 use crate::error::{Error, Result};
+use crate::learn::dataset::Piece;
 use crate::model::base_rate::BaseRateModel;
 use crate::model::bundle::{BaseRateTier, Bundle, CheapTier, Model, ModelKind, Parts, Tier, TierProfile};
-use crate::model::calibration;
+use crate::model::calibration::{self, Method};
 
-/// The click rate of the training rows, calibrated on the validation rows.
+/// Weights of the training rows and of those with a click.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    clicks: f64,
+    rows: f64,
+}
+
+impl Totals {
+    /// Adds rows, one after the other.
+    pub(super) fn add(&mut self, piece: &Piece<'_>) {
+        match piece.weights {
+            None => {
+                self.clicks += piece.labels.iter().map(|label| u64::from(*label)).sum::<u64>() as f64;
+                self.rows += piece.labels.len() as f64;
+            }
+            Some(weights) => {
+                for (label, weight) in piece.labels.iter().zip(weights) {
+                    self.clicks += f64::from(*weight) * f64::from(*label);
+                    self.rows += f64::from(*weight);
+                }
+            }
+        }
+    }
+}
+
+/// The click rate of the training rows, calibrated on the validation rows, of which `labels` and `weights` are.
 ///
 /// # Errors
 /// Those of [`calibration::fit`].
-pub(super) fn base_rate(task: &Task<'_>, labels: &[u8]) -> Result<(BaseRateTier, TierProfile)> {
-    let (mut clicks, mut total) = (0.0, 0.0);
-    for piece in task.train.pieces() {
-        for (row, label) in piece.labels.iter().enumerate() {
-            let weight = piece.weights.map_or(1.0, |weights| f64::from(weights[row]));
-            clicks += weight * f64::from(*label);
-            total += weight;
-        }
-    }
-    let model = BaseRateModel::of_counts(clicks, total);
+pub(super) fn base_rate(
+    totals: Totals,
+    methods: &[Method],
+    labels: &[u8],
+    weights: Option<&[f32]>,
+) -> Result<(BaseRateTier, TierProfile)> {
+    let model = BaseRateModel::of_counts(totals.clicks, totals.rows);
     let logits = vec![model.logit; labels.len()];
-    let (calibrator, calibration) = calibration::fit(&task.settings.training.calibration, &logits, labels, 1.0)?;
+    let (calibrator, calibration) = calibration::fit(methods, &logits, labels, 1.0)?;
     let tier = BaseRateTier { model, calibrator };
     let probabilities = vec![tier.probability(); labels.len()];
-    let metrics = metrics_of(labels, &probabilities, task.valid.weights().as_deref());
+    let metrics = metrics_of(labels, &probabilities, weights);
     let profile = TierProfile { kind: ModelKind::BaseRate, calibration, settings: serde_json::Value::Null, metrics };
     Ok((tier, profile))
 }

@@ -15,7 +15,7 @@ use super::{
     BaseRateTier, Bundle, CheapTier, FORMAT_VERSION, MANIFEST_FILE, Manifest, Model, ModelKind, Parts, Profile,
     Provenance, Tiers,
 };
-use crate::durable::{PartialFolder, write_bytes};
+use crate::durable::PartialFolder;
 use crate::error::{Error, Result};
 use crate::model::Layout;
 use crate::model::base_rate::BaseRateModel;
@@ -102,10 +102,10 @@ impl Bundle {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let partial = PartialFolder::create(folder, MANIFEST_FILE)?;
         for (name, bytes) in self.files() {
-            write_bytes(&partial.path().join(name), &bytes)?;
+            partial.write(name, &bytes)?;
         }
         let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(|error| Error::Bug(error.to_string()))?;
-        write_bytes(&partial.path().join(MANIFEST_FILE), &manifest)?;
+        partial.write(MANIFEST_FILE, &manifest)?;
         partial.commit()
     }
 

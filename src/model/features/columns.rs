@@ -1,64 +1,83 @@
-//! Neighboring rows of a text → codes, column by column: the same codes as [`Encoder::encode`], at several times its speed.
+//! Neighboring rows of a text → codes: the same codes as [`Encoder::encode`], at many times its speed.
 //!
-//! What a column needs is worked out once: the masks of its hash, and a table of codes for small integers, which are most of
-//! what stands in numeric columns. One column is then one short loop over rows. What is uncommon (other numbers, bags) takes
-//! the way of a single row, cell by cell.
-
-use std::hint::select_unpredictable;
+//! Features that are nearly always alike are worked on together, many cells of a row at once: values of 4 to 8 bytes are hashed,
+//! integers are looked up in a table of codes, and nothing is branched on. A cell that is none of these gets [`EMPTY_CODE`] there, and
+//! takes the way of a single row afterwards, as bags do.
 
 use super::encoder::{Encoder, FeatureEncoder, Kind};
 use super::hash::{EMPTY_CODE, KeyHasher, bin_code, missing_code};
-use crate::kernels::text::{NO_INTEGER, small_integers};
-use crate::model::row::{Cell, TextColumn, TextRows};
+use crate::kernels::places::{MISSING, PLACES, integer_places, integers_of};
+use crate::kernels::text::{LANES, NO_INTEGER, place_codes, small_integers, word_codes};
+use crate::model::row::TextRows;
 
-/// Integers whose codes stand in a table.
-const TABLE: std::ops::Range<i32> = -16..1_008;
+/// Rows worked on at a time: what is written about them, and their text, stays in the first-level cache.
+const ROWS: usize = 32;
+
+/// Rows for which what depends on the lane alone is written out.
+const ROWS_A_PERIOD: usize = 8;
 
 /// An [`Encoder`], made ready for many rows of text.
 #[derive(Debug, Clone)]
 pub struct ColumnEncoder {
-    columns: Vec<ColumnFeature>,
+    values: Group,
+    /// For each lane of a period.
+    masks: Vec<u64>,
+    missing: Vec<u32>,
+    numbers: Group,
+    /// Codes by [`integer_places`], feature by feature.
+    tables: Vec<u32>,
+    /// For each lane of a period.
+    table_starts: Vec<u32>,
+    /// Features that are encoded cell by cell.
+    others: Group,
     width: usize,
 }
 
-#[derive(Debug, Clone)]
-struct ColumnFeature {
-    encoder: FeatureEncoder,
-    /// Code of a missing value.
-    missing: u32,
-    /// Place of its first code in a row.
-    at: usize,
-    kind: ColumnKind,
+/// Features that are encoded together.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    features: Vec<FeatureEncoder>,
+    /// Place of each one's first code in a row.
+    at: Vec<usize>,
+    columns: Vec<usize>,
 }
 
-#[derive(Debug, Clone)]
-enum ColumnKind {
-    Values(KeyHasher),
-    /// Codes of the integers of [`TABLE`], and [`EMPTY_CODE`] for all others.
-    Numbers(Vec<u32>),
-    /// Everything else.
-    Cells,
+/// Buffers that are reused from call to call.
+#[derive(Debug, Default)]
+pub struct ColumnScratch {
+    words: Vec<u64>,
+    lengths: Vec<u32>,
+    integers: Vec<i32>,
+    codes: Vec<u32>,
+    empty: Vec<u8>,
 }
 
 impl ColumnEncoder {
     /// Makes `encoder` ready.
     pub fn new(encoder: &Encoder) -> Self {
-        let mut at = 0;
-        let columns = encoder.encoders().iter().map(|feature| {
-            let place = at;
-            at += feature.kind.positions();
-            let kind = match &feature.kind {
-                Kind::Categorical => ColumnKind::Values(KeyHasher::new(feature.salt)),
-                Kind::LogSquare | Kind::Quantile(_) => {
-                    let code = |integer| bin_code(feature.salt, feature.bin(f64::from(integer)));
-                    ColumnKind::Numbers(TABLE.map(code).chain([EMPTY_CODE]).collect())
-                }
-                Kind::Characters(..) | Kind::Bag { .. } => ColumnKind::Cells,
+        let [mut values, mut numbers, mut others] = [(); 3].map(|()| Group::default());
+        let mut width = 0;
+        for feature in encoder.encoders() {
+            let group = match &feature.kind {
+                Kind::Categorical => &mut values,
+                Kind::LogSquare | Kind::Quantile(_) => &mut numbers,
+                Kind::Characters(..) | Kind::Bag { .. } => &mut others,
             };
-            ColumnFeature { encoder: feature.clone(), missing: missing_code(feature.salt), at: place, kind }
-        });
-        let columns = columns.collect();
-        ColumnEncoder { columns, width: at }
+            group.at.push(width);
+            group.columns.push(feature.column);
+            group.features.push(feature.clone());
+            width += feature.kind.positions();
+        }
+        let mut masks: Vec<u64> = values.features.iter().map(|value| KeyHasher::new(value.salt).word_mask()).collect();
+        let mut missing: Vec<u32> = values.features.iter().map(|value| missing_code(value.salt)).collect();
+        masks.resize(values.lanes(), 0);
+        missing.resize(values.lanes(), 0);
+        let (masks, missing) = (masks.repeat(ROWS_A_PERIOD), missing.repeat(ROWS_A_PERIOD));
+        let tables = numbers.features.iter().flat_map(|number| (0..PLACES).map(|place| number.code_of_place(place)));
+        let tables = tables.collect();
+        let table_starts = (0..numbers.lanes()).map(|lane| (lane.min(numbers.at.len() - 1) * PLACES) as u32);
+        let table_starts = table_starts.collect::<Vec<u32>>().repeat(ROWS_A_PERIOD);
+        ColumnEncoder { values, masks, missing, numbers, tables, table_starts, others, width }
     }
 
     /// Encodes `rows` into `codes` (rows × [`Encoder::width`]). Rows in which a numeric cell holds something that is no finite
@@ -66,105 +85,155 @@ impl ColumnEncoder {
     ///
     /// # Panics
     /// When `codes` has another length.
-    pub fn encode(&self, rows: &TextRows<'_>, codes: &mut [u32], refused: &mut Vec<usize>) {
-        assert_eq!(codes.len(), rows.rows() * self.width, "one code for each row and position");
-        let mut cells = ShortCells::default();
-        for feature in &self.columns {
-            let column = rows.column(feature.encoder.column);
-            let mut first_row = 0;
-            for codes in codes.chunks_mut(ShortCells::ROWS * self.width) {
-                feature.encode(column, first_row, codes, self.width, &mut cells, refused);
-                first_row += codes.len() / self.width;
-            }
-        }
-    }
-}
-
-/// What stands in some neighboring cells of one column, as far as their first bytes tell.
-pub(super) struct ShortCells {
-    words: [u64; ShortCells::ROWS],
-    pub(super) lengths: [u32; ShortCells::ROWS],
-    pub(super) integers: [i32; ShortCells::ROWS],
-    codes: [u32; ShortCells::ROWS],
-}
-
-impl Default for ShortCells {
-    fn default() -> Self {
-        const { ShortCells { words: [0; _], lengths: [0; _], integers: [0; _], codes: [0; _] } }
-    }
-}
-
-impl ShortCells {
-    /// Cells looked at together.
-    pub(super) const ROWS: usize = 128;
-
-    /// Reads the small integers of `rows` cells from `first_row` on.
-    pub(super) fn integers(&mut self, column: &TextColumn<'_>, first_row: usize, rows: usize) -> &Self {
-        let ShortCells { words, lengths, integers, .. } = self;
-        column.words(first_row, &mut words[..rows], &mut lengths[..rows]);
-        small_integers(&words[..rows], &lengths[..rows], &mut integers[..rows]);
-        self
-    }
-}
-
-impl ColumnFeature {
-    /// Encodes one column of the rows from `first_row` on that `codes` has places for.
-    fn encode(
+    pub fn encode(
         &self,
-        column: Option<TextColumn<'_>>,
-        first_row: usize,
+        rows: &TextRows<'_>,
+        scratch: &mut ColumnScratch,
         codes: &mut [u32],
-        width: usize,
-        cells: &mut ShortCells,
         refused: &mut Vec<usize>,
     ) {
-        let rows = codes.len() / width;
-        let ready = column.is_some_and(|column| self.short_codes(&column, first_row, rows, cells));
-        if ready {
-            for (codes, code) in codes.chunks_exact_mut(width).zip(&cells.codes) {
-                codes[self.at] = *code;
+        assert_eq!(codes.len(), rows.rows() * self.width, "one code for each row and position");
+        let mut first_row = 0;
+        for codes in codes.chunks_mut((ROWS * self.width).max(1)) {
+            self.encode_values(rows, first_row, scratch, codes);
+            self.encode_numbers(rows, first_row, scratch, codes, refused);
+            for (feature, at) in self.others.features.iter().zip(&self.others.at) {
+                for (row, codes) in codes.chunks_exact_mut(self.width).enumerate() {
+                    let codes = &mut codes[*at..*at + feature.kind.positions()];
+                    let encoded = feature.encode(rows.cell(first_row + row, feature.column), codes);
+                    encoded.expect("only numbers are refused");
+                }
             }
+            first_row += codes.len() / self.width;
         }
-        for (row, codes) in codes.chunks_exact_mut(width).enumerate() {
-            if !ready || cells.codes[row] == EMPTY_CODE {
-                let codes = &mut codes[self.at..self.at + self.encoder.kind.positions()];
-                if ready && matches!(self.kind, ColumnKind::Numbers(_)) && cells.integers[row] != NO_INTEGER {
-                    codes[0] = bin_code(self.encoder.salt, self.encoder.bin(f64::from(cells.integers[row])));
-                    continue;
-                }
-                let cell = column.map_or(Cell::Missing, |column| column.cell(first_row + row));
-                if self.encoder.encode(cell, codes).is_err() {
-                    refused.push(first_row + row);
-                }
+    }
+
+    fn encode_values(&self, rows: &TextRows<'_>, first_row: usize, scratch: &mut ColumnScratch, codes: &mut [u32]) {
+        let (group, lanes) = (&self.values, self.values.lanes());
+        if lanes == 0 {
+            return;
+        }
+        let Room { words, lengths, codes: short, empty, .. } = scratch.room(codes.len() / self.width * lanes);
+        rows.words(&group.columns, first_row, lanes, words, lengths);
+        word_codes(words, lengths, &self.masks, &self.missing, short);
+        group.place(short, codes, self.width, empty);
+        group.for_each_empty(empty, |row, _, feature, at| {
+            let cell = rows.cell(first_row + row, feature.column);
+            let place = row * self.width + at;
+            feature.encode(cell, &mut codes[place..=place]).expect("any text is a value");
+        });
+    }
+
+    fn encode_numbers(
+        &self,
+        rows: &TextRows<'_>,
+        first_row: usize,
+        scratch: &mut ColumnScratch,
+        codes: &mut [u32],
+        refused: &mut Vec<usize>,
+    ) {
+        let (group, lanes) = (&self.numbers, self.numbers.lanes());
+        if lanes == 0 {
+            return;
+        }
+        let Room { words, lengths, integers, codes: short, empty } = scratch.room(codes.len() / self.width * lanes);
+        rows.words(&group.columns, first_row, lanes, words, lengths);
+        small_integers(words, lengths, integers);
+        integer_places(integers, lengths, &self.table_starts, short);
+        for code in short.iter_mut() {
+            *code = self.tables[*code as usize];
+        }
+        group.place(short, codes, self.width, empty);
+        group.for_each_empty(empty, |row, lane, feature, at| {
+            let (place, integer) = (row * self.width + at, integers[row * lanes + lane]);
+            if integer != NO_INTEGER {
+                codes[place] = bin_code(feature.salt, feature.bin(f64::from(integer)));
+                return;
+            }
+            let cell = rows.cell(first_row + row, feature.column);
+            if feature.encode(cell, &mut codes[place..=place]).is_err() {
+                refused.push(first_row + row);
+            }
+        });
+    }
+}
+
+impl Group {
+    /// Features, and padding to whole registers.
+    fn lanes(&self) -> usize {
+        self.features.len().next_multiple_of(LANES)
+    }
+
+    /// Puts codes where they belong in their rows, and marks those that need a closer look.
+    fn place(&self, short: &[u32], codes: &mut [u32], width: usize, empty: &mut [u8]) {
+        let (first, count, lanes) = (self.at[0], self.at.len(), self.lanes());
+        let neighbors = self.at[count - 1] == first + count - 1;
+        place_codes(short, lanes, if neighbors { count } else { 0 }, codes, width, first, empty);
+        if !neighbors {
+            for (codes, short) in codes.chunks_exact_mut(width).zip(short.chunks_exact(lanes)) {
+                short.iter().zip(&self.at).for_each(|(code, at)| codes[*at] = *code);
             }
         }
     }
 
-    /// Leaves the codes of `rows` cells from `first_row` on in `cells`, with [`EMPTY_CODE`] for cells that need a closer look. `false`
-    /// when all do. Which cells are missing cannot be foreseen, so nothing is decided by it.
-    fn short_codes(&self, column: &TextColumn<'_>, first_row: usize, rows: usize, cells: &mut ShortCells) -> bool {
-        match &self.kind {
-            ColumnKind::Cells => return false,
-            ColumnKind::Values(hasher) => {
-                let ShortCells { words, lengths, codes, .. } = cells;
-                column.words(first_row, &mut words[..rows], &mut lengths[..rows]);
-                hasher.short_value_codes(&words[..rows], &lengths[..rows], &mut codes[..rows]);
-                for (code, length) in codes[..rows].iter_mut().zip(&lengths[..rows]) {
-                    let short = select_unpredictable(length.wrapping_sub(4) <= 4, *code, EMPTY_CODE);
-                    *code = select_unpredictable(*length == 0, self.missing, short);
-                }
-            }
-            ColumnKind::Numbers(table) => {
-                cells.integers(column, first_row, rows);
-                let ShortCells { lengths, integers, codes, .. } = cells;
-                for ((code, length), integer) in codes[..rows].iter_mut().zip(&lengths[..rows]).zip(&integers[..rows]) {
-                    let listed = integer.wrapping_sub(TABLE.start) as u32 as usize;
-                    let place = select_unpredictable(listed < TABLE.len(), listed, TABLE.len());
-                    *code = select_unpredictable(*length == 0, self.missing, table[place]);
+    /// Calls `look` with row, lane, feature and its place in a row for each mark.
+    fn for_each_empty(&self, empty: &[u8], mut look: impl FnMut(usize, usize, &FeatureEncoder, usize)) {
+        let bytes_a_row = self.lanes() / LANES;
+        for (byte, marks) in empty.iter().enumerate().filter(|(_, marks)| **marks != 0) {
+            let (row, first) = (byte / bytes_a_row, byte % bytes_a_row * LANES);
+            let mut marks = *marks;
+            while marks != 0 {
+                let lane = first + marks.trailing_zeros() as usize;
+                marks &= marks - 1;
+                // What is behind the last feature is padding.
+                if let (Some(feature), Some(at)) = (self.features.get(lane), self.at.get(lane)) {
+                    look(row, lane, feature, *at);
                 }
             }
         }
-        true
+    }
+}
+
+/// A place for each of some cells.
+struct Room<'a> {
+    words: &'a mut [u64],
+    lengths: &'a mut [u32],
+    integers: &'a mut [i32],
+    codes: &'a mut [u32],
+    /// Codes that need a closer look: a bit for each.
+    empty: &'a mut [u8],
+}
+
+impl ColumnScratch {
+    /// What stands there is of earlier cells.
+    fn room(&mut self, cells: usize) -> Room<'_> {
+        if self.words.len() < cells {
+            self.words.resize(cells, 0);
+            self.lengths.resize(cells, 0);
+            self.integers.resize(cells, 0);
+            self.codes.resize(cells, 0);
+            self.empty.resize(cells / LANES, 0);
+        }
+        Room {
+            words: &mut self.words[..cells],
+            lengths: &mut self.lengths[..cells],
+            integers: &mut self.integers[..cells],
+            codes: &mut self.codes[..cells],
+            empty: &mut self.empty[..cells / LANES],
+        }
+    }
+}
+
+impl FeatureEncoder {
+    /// Code of all integers of a place, if they have the same.
+    fn code_of_place(&self, place: usize) -> u32 {
+        match integers_of(place) {
+            _ if place == MISSING => missing_code(self.salt),
+            Some((lowest, highest)) if self.bin(f64::from(lowest)) == self.bin(f64::from(highest)) => {
+                bin_code(self.salt, self.bin(f64::from(lowest)))
+            }
+            _ => EMPTY_CODE,
+        }
     }
 }
 
@@ -174,6 +243,7 @@ mod tests {
 
     use super::*;
     use crate::model::features::EncoderBuilder;
+    use crate::model::row::Cell;
     use crate::model::schema::Schema;
 
     const SCHEMA: &str = r#"
@@ -215,7 +285,7 @@ mod tests {
             let places = [Some(1), Some(3), Some(2), Some(4), Some(0), None];
             let all = TextRows::new(&text, &starts, 5, &places);
             let (mut codes, mut refused) = (vec![7; rows.len() * encoder.width()], Vec::new());
-            ColumnEncoder::new(&encoder).encode(&all, &mut codes, &mut refused);
+            ColumnEncoder::new(&encoder).encode(&all, &mut ColumnScratch::default(), &mut codes, &mut refused);
             for (row, codes) in codes.chunks_exact(encoder.width()).enumerate() {
                 let cells: Vec<Cell<'_>> = (0..6).map(|column| all.cell(row, column)).collect();
                 let mut expected = vec![0; encoder.width()];

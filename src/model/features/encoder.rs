@@ -5,9 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::ShortCells;
 use super::hash::{EMPTY_CODE, Fingerprint, bin_code, missing_code, salt, value_code};
-use crate::kernels::text::NO_INTEGER;
+use crate::kernels::text::{NO_INTEGER, small_integers};
 use crate::model::codec;
 use crate::model::row::{Cell, CellError, TextRows, number};
 use crate::model::schema::{Bins, FeatureKind, Schema};
@@ -319,24 +318,18 @@ impl Sample {
 
     /// Adds neighboring rows of a text.
     pub fn rows_of(&mut self, rows: &TextRows<'_>) {
-        let (before, width) = (self.numbers.len(), self.columns.len());
-        self.numbers.resize(before + rows.rows() * width, f64::NAN);
-        let mut cells = ShortCells::default();
-        for (place, column) in self.columns.iter().enumerate() {
-            let Some(column) = rows.column(*column) else { continue };
-            let mut row = 0;
-            for numbers in self.numbers[before..].chunks_mut(ShortCells::ROWS * width) {
-                let ShortCells { lengths, integers, .. } = cells.integers(&column, row, numbers.len() / width);
-                for ((numbers, length), integer) in numbers.chunks_exact_mut(width).zip(lengths).zip(integers) {
-                    numbers[place] = match *integer {
-                        NO_INTEGER if *length == 0 => f64::NAN,
-                        NO_INTEGER => number(column.cell(row)).unwrap_or(f64::NAN),
-                        integer => f64::from(integer),
-                    };
-                    row += 1;
-                }
-            }
+        let width = self.columns.len();
+        let cells = rows.rows() * width;
+        let (mut words, mut lengths, mut integers) = (vec![0; cells], vec![0; cells], vec![0; cells]);
+        if width > 0 {
+            rows.words(&self.columns, 0, width, &mut words, &mut lengths);
         }
+        small_integers(&words, &lengths, &mut integers);
+        self.numbers.extend(integers.iter().zip(&lengths).enumerate().map(|(at, (integer, length))| match *integer {
+            NO_INTEGER if *length == 0 => f64::NAN,
+            NO_INTEGER => number(rows.cell(at / width, self.columns[at % width])).unwrap_or(f64::NAN),
+            integer => f64::from(integer),
+        }));
         self.rows += rows.rows();
     }
 }

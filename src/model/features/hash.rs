@@ -5,8 +5,6 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
-use crate::kernels::text::scramble_words;
-
 /// Version of everything in this file; bundles and prepared data carry it.
 pub const VERSION: u32 = 1;
 
@@ -147,13 +145,9 @@ impl KeyHasher {
         })
     }
 
-    /// [`value_code`] of many values of 4 to 8 bytes, given as [`cell_words`](crate::kernels::text::cell_words) gives them; a
-    /// value of another length gets a code without meaning.
-    pub fn short_value_codes(&self, words: &[u64], lengths: &[u32], codes: &mut [u32]) {
-        scramble_words(words, lengths, self.masks[1], codes);
-        for code in codes {
-            *code = (*code).max(1);
-        }
+    /// What [`word_codes`](crate::kernels::text::word_codes) needs to give the [`value_code`] of values of 4 to 8 bytes.
+    pub fn word_mask(&self) -> u64 {
+        self.masks[1]
     }
 }
 
@@ -221,6 +215,7 @@ fn mix(mut x: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::text::word_codes;
 
     /// Values of version 1. A change here is a change of every format.
     #[test]
@@ -261,7 +256,7 @@ mod tests {
                 let mut word = [0; 8];
                 word[..key.len()].copy_from_slice(&key);
                 let mut codes = [0];
-                hasher.short_value_codes(&[u64::from_le_bytes(word)], &[key.len() as u32], &mut codes);
+                word_codes(&[u64::from_le_bytes(word)], &[key.len() as u32], &[hasher.word_mask()], &[7], &mut codes);
                 assert_eq!(codes, [expected], "{key:?} salted {salt}");
             }
         }

@@ -12,7 +12,7 @@ mod names;
 mod request;
 mod vocabulary;
 
-pub use columns::ColumnEncoder;
+pub use columns::{ColumnEncoder, ColumnScratch};
 pub use encoder::{Encoder, EncoderBuilder, Sample};
 pub use indexer::{Indexer, IndexerBuilder, IndexerConfig, Mode};
 pub use request::RequestEncoder;
