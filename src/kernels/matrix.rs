@@ -103,6 +103,19 @@ impl<'a> Matrix<'a> {
         self.data[row * self.row_stride + column * self.column_stride]
     }
 
+    /// The values from the first to the last.
+    pub(super) fn values(&self) -> &'a [f32] {
+        match (self.rows, self.columns) {
+            (0, _) | (_, 0) => &[],
+            (rows, columns) => &self.data[..(rows - 1) * self.row_stride + (columns - 1) * self.column_stride + 1],
+        }
+    }
+
+    /// Where an element would be, inside or not: only for hints.
+    pub(super) fn place(&self, row: usize, column: usize) -> *const f32 {
+        self.data.as_ptr().wrapping_add(row * self.row_stride + column * self.column_stride)
+    }
+
     /// One row, where its values lie side by side.
     ///
     /// # Panics
@@ -182,6 +195,11 @@ impl<'a> MatrixMut<'a> {
             row_stride: self.row_stride,
             column_stride: 1,
         }
+    }
+
+    /// Where an element would be, inside or not: only for hints.
+    pub(super) fn place(&self, row: usize, column: usize) -> *const f32 {
+        self.as_matrix().place(row, column)
     }
 
     /// The first `rows` rows and the others, for two threads.

@@ -41,7 +41,7 @@ mod vectors;
 pub use dispatch::{Isa, IsaError, isa};
 pub use dropout::dropout;
 pub use ftrl::{FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights};
-pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed};
+pub use gemm::{Finish, GemmScratch, PackedMatrix, Precision, gemm, gemm_packed, gemm_sum};
 pub use int8::{
     Part, QuantizedFinish, QuantizedMatrix, QuantizedRows, quantized_part, quantized_product, quantized_sums,
 };

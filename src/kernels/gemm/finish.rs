@@ -10,6 +10,7 @@ use super::super::dispatch::per_isa;
 use super::super::matrix::{Matrix, MatrixMut};
 use super::super::vectors::assert_same;
 use super::pack::UNIT;
+use super::tile::Ask;
 
 /// What to do with each element c of C (rows × columns) once its chain is complete.
 ///
@@ -60,6 +61,27 @@ impl Finish<'_> {
             }
             Finish::ReluGate(activated) => fits("activated", *activated),
         }
+    }
+
+    /// Writes to `asks` where the matrices that a tile reads or writes at the end begin; returns how many there are.
+    pub(super) fn reads(&self, row: usize, column: usize, asks: &mut [Ask]) -> usize {
+        let mut count = 0;
+        let mut ask = |matrix: Matrix<'_>| {
+            asks[count] = Ask { first: matrix.place(row, column), stride: matrix.row_stride() };
+            count += 1;
+        };
+        match self {
+            Finish::None | Finish::Bias(_) | Finish::BiasRelu(_) => {}
+            Finish::Cross { x0, x, product, .. } => {
+                ask(*x0);
+                ask(*x);
+                if let Some(product) = product {
+                    ask(product.as_matrix());
+                }
+            }
+            Finish::ReluGate(activated) => ask(*activated),
+        }
+        count
     }
 }
 

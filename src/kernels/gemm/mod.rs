@@ -6,15 +6,17 @@
 //! split rows. So a model that scores one row gives the bits of the run that scored a million. Libraries choose
 //! another order for few rows, which is why this product is ours.
 //!
-//! The chain costs nothing, because the registers hold many chains side by side. K is cut into blocks that fit the
-//! cache; between blocks a chain rests in C, and storing an `f32` is exact.
+//! The chain costs nothing, because the registers hold many chains side by side. K is cut into blocks; between blocks a
+//! chain rests in C, and storing an `f32` is exact.
 //!
 //! ```text
 //! for each block of K           (the longer, the fewer times C is touched; a B that was not packed before is packed here)
-//!   for each block of rows      (A is packed: up to 8 panels of up to 14 rows, k-major)
-//!     for each block of columns (whose part of B stays in the second cache)
+//!   for each block of rows      (up to 10 panels of up to 14 rows of A, as they are or packed)
+//!     for each block of columns (whose part of B stays in the second cache, while the next part is asked for)
 //!       for each panel, for each tile: micro-kernel, rows × 16·units chains in registers; after the last block of K, Finish
 //! ```
+//!
+//! On AVX-512 tiles read rows of A where they lie: nothing is packed. A transposed A, bfloat16, and other sets pack panels, k-major.
 //!
 //! B is packed in units of 16 columns, each K × 16 and contiguous, on every instruction set. A tile takes as many units
 //! as its rows leave registers for: two for 14 rows, eight for one, so that few rows stream B once at full width.
@@ -30,7 +32,7 @@ use super::dispatch::{Isa, isa};
 use super::matrix::{Matrix, MatrixMut};
 pub use finish::Finish;
 use pack::{AlignedBuffer, Layout, UNIT};
-use tile::{Start, Tile};
+use tile::{Ask, Start, Tile};
 
 /// Working memory of a product, kept between calls so that the hot path allocates nothing.
 #[derive(Debug, Default)]
@@ -129,7 +131,7 @@ pub fn gemm(
     finish: Finish<'_>,
     scratch: &mut GemmScratch,
 ) {
-    product(c, a, Right::Plain(b), accumulate, Layout::of(precision, isa()), finish, scratch);
+    product(c, a, Right::Plain(b), accumulate, Layout::of(precision, isa()), finish, None, scratch);
 }
 
 /// [`gemm()`] with B packed before, in the precision of its packing: the same bits.
@@ -144,18 +146,34 @@ pub fn gemm_packed(
     finish: Finish<'_>,
     scratch: &mut GemmScratch,
 ) {
-    product(c, a, Right::Packed(b), accumulate, b.layout, finish, scratch);
+    product(c, a, Right::Packed(b), accumulate, b.layout, finish, None, scratch);
 }
 
-/// Most values of B in a block (590 kB), which stay in the second cache beside a block of A.
-const BLOCK: usize = 144 * 1024;
+/// C = Σ AᵢBᵢ over the terms in order: the bits of one product along the K of all of them, as the gradient of a weight
+/// over blocks of rows is. While one term is at work, the next one is asked for from memory.
+///
+/// # Panics
+/// When the shapes do not fit, or there are no terms.
+pub fn gemm_sum(mut c: MatrixMut<'_>, terms: &[(Matrix<'_>, &PackedMatrix)], scratch: &mut GemmScratch) {
+    assert!(!terms.is_empty(), "gemm_sum: no terms");
+    for (at, &(a, b)) in terms.iter().enumerate() {
+        let next = terms.get(at + 1).copied();
+        product(c.reborrow(), a, Right::Packed(b), at > 0, b.layout, Finish::None, next, scratch);
+    }
+}
+
+/// Most values of B in a block of columns (160 kB): they stay in the second cache beside those of the next block, which come
+/// meanwhile, and a block of A.
+const BLOCK: usize = 40 * 1024;
 /// Fewest slots of k in a block, however many columns there are.
 const MIN_SLOTS: usize = 128;
 /// Most values of a block of B that the call packs (800 kB): read and written once for each block of K, it shall stay in the
 /// second cache meanwhile.
 const PLAIN_BLOCK: usize = 200 * 1024;
-/// Panels of A packed at once (290 kB at most), so that a transposed A is read in runs longer than a line.
-const PANELS: usize = 8;
+/// Panels of A in a block of rows (360 kB at most).
+const PANELS: usize = 10;
+/// The same for a transposed A, so that it is read in long runs.
+const TRANSPOSED_PANELS: usize = 24;
 
 /// The right factor, as it came.
 #[derive(Clone, Copy)]
@@ -173,6 +191,8 @@ impl Right<'_> {
     }
 }
 
+/// `next` is the product that comes next, as a hint.
+#[expect(clippy::too_many_arguments, reason = "the entries differ in all of them")]
 fn product(
     mut c: MatrixMut<'_>,
     a: Matrix<'_>,
@@ -180,6 +200,7 @@ fn product(
     accumulate: bool,
     layout: Layout,
     mut finish: Finish<'_>,
+    next: Option<(Matrix<'_>, &PackedMatrix)>,
     scratch: &mut GemmScratch,
 ) {
     let (rows, columns, depth) = (c.rows(), c.columns(), a.columns());
@@ -217,25 +238,50 @@ fn product(
             Right::Packed(b) => (&b.units.values()[layout.slots(k.start) * UNIT..], layout.slots(depth) * UNIT),
         };
         let start = if accumulate || k.start > 0 { Start::AtC } else { Start::AtZero };
-        for first in (0..panels).step_by(PANELS) {
+        let panels_of_block = if a.row_stride() == 1 { TRANSPOSED_PANELS } else { PANELS };
+        for first in (0..panels).step_by(panels_of_block) {
             let first_row = piece(rows, panels, first).start;
             scratch.panels.clear();
-            scratch.panels.extend((first..panels.min(first + PANELS)).map(|panel| {
+            scratch.panels.extend((first..panels.min(first + panels_of_block)).map(|panel| {
                 let rows = piece(rows, panels, panel);
                 rows.start - first_row..rows.end - first_row
             }));
             let block_rows = first_row..first_row + scratch.panels.last().map_or(0, |last| last.end);
-            let mut ahead = Ahead::new(a.column_range(k.clone()), block_rows.clone());
-            let a = a.row_range(block_rows).column_range(k.clone());
-            pack::pack_panels(isa, a, &scratch.panels, layout, &mut scratch.a);
-            for columns in blocks_of_columns(columns, slots) {
-                let b = &b[columns.start / UNIT * unit_step..];
-                for panel in &scratch.panels {
-                    let a = &scratch.a.values()[panel.start * slots..];
-                    let factors = Factors { layout, a, b, unit_step, slots, start };
-                    let rows = first_row + panel.start..first_row + panel.end;
+            let is_last = k.end == depth && block_rows.end == rows;
+            let mut ahead = match next {
+                Some((next, _)) if is_last => Ahead::new(next, 0..block_rows.len()),
+                _ => Ahead::new(a.column_range(k.clone()), block_rows.end..block_rows.end + block_rows.len()),
+            };
+            let a = a.row_range(block_rows.clone()).column_range(k.clone());
+            // Few rows read B once, with tiles as wide as they can be.
+            let most_units = if scratch.panels.len() <= 2 { usize::MAX } else { (BLOCK / (slots * UNIT)).max(2) };
+            let as_it_is = tile::reads_rows(isa, layout) && a.column_stride() == 1;
+            if !as_it_is {
+                pack::pack_panels(isa, a, &scratch.panels, layout, &mut scratch.a);
+            }
+            for block in blocks_of_columns(columns, most_units) {
+                let units_after = match (next, block.end) {
+                    (_, end) if end < columns => &b[end / UNIT * unit_step..],
+                    (Some((_, next)), _) if is_last => next.units.values(),
+                    _ => b,
+                };
+                ahead.units = &units_after[..units_after.len().min(block.len().div_ceil(UNIT) * unit_step)];
+                let b = &b[block.start / UNIT * unit_step..];
+                for (number, panel) in scratch.panels.iter().enumerate() {
+                    let (a, row_step) = if as_it_is {
+                        (a.row_range(panel.clone()).values(), Some(a.row_stride()))
+                    } else {
+                        (&scratch.a.values()[panel.start * slots..], None)
+                    };
+                    let factors = Factors { layout, a, row_step, b, unit_step, slots, start };
+                    let after = match scratch.panels.get(number + 1) {
+                        Some(next) => (first_row + next.start, block.start),
+                        None => (first_row, block.end),
+                    };
+                    let place =
+                        Place { rows: first_row + panel.start..first_row + panel.end, columns: block.clone(), after };
                     let finish = (k.end == depth && !matches!(finish, Finish::None)).then_some(&mut finish);
-                    panel_product(isa, &mut c, rows, columns.clone(), &factors, finish, &mut ahead);
+                    panel_product(isa, &mut c, place, &factors, finish, &mut ahead);
                 }
             }
         }
@@ -247,6 +293,8 @@ struct Factors<'a> {
     layout: Layout,
     /// A panel of A.
     a: &'a [f32],
+    /// As [`Tile::row_step`].
+    row_step: Option<usize>,
     /// The units of B.
     b: &'a [f32],
     /// Values from one unit of B to the next.
@@ -256,22 +304,31 @@ struct Factors<'a> {
     start: Start,
 }
 
-/// The rows of A that will be packed next. Each tile asks for one of them, so that packing finds them in the second cache.
+/// What later tiles read, so that each tile can ask for some of it into the second cache.
 struct Ahead<'a> {
+    /// Units of B of the next block of columns.
+    units: &'a [f32],
+    /// The values of A that come after those at work, as they lie in memory.
     rows: Matrix<'a>,
     next: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// As many rows of `a` after the `packed` ones.
-    fn new(a: Matrix<'a>, packed: Range<usize>) -> Self {
-        // A transposed A is read across all its columns, where the processor sees for itself what comes next.
-        let end = if a.column_stride() == 1 { a.rows().min(packed.end + packed.len()) } else { packed.end };
-        Ahead { rows: a.row_range(packed.end..end), next: 0 }
+    /// Those `rows` of `a` that it has.
+    fn new(a: Matrix<'a>, rows: Range<usize>) -> Self {
+        let rows = a.row_range(rows.start.min(a.rows())..rows.end.min(a.rows()));
+        let rows = if a.column_stride() == 1 { rows } else { rows.t() };
+        let rows = if rows.column_stride() == 1 { rows } else { rows.row_range(0..0) };
+        Ahead { units: &[], rows, next: 0 }
     }
 
     /// What the next tile asks for; nothing when all have been asked for.
-    fn next(&mut self) -> &'a [f32] {
+    fn next(&mut self, slots: usize) -> &'a [f32] {
+        if !self.units.is_empty() {
+            let now;
+            (now, self.units) = self.units.split_at((slots / tile::STEPS_OF_LINE * UNIT).min(self.units.len()));
+            return now;
+        }
         if self.next == self.rows.rows() {
             return &[];
         }
@@ -280,26 +337,50 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// One packed panel of A times some units of B, into the `rows` and `columns` of C, tile by tile.
+/// Where in C a panel's product goes.
+struct Place {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    /// The first row and column of the tile that comes next; only a hint.
+    after: (usize, usize),
+}
+
+/// One panel of A times some units of B, tile by tile.
 fn panel_product(
     isa: Isa,
     c: &mut MatrixMut<'_>,
-    rows: Range<usize>,
-    columns: Range<usize>,
+    Place { rows, columns, after }: Place,
     factors: &Factors<'_>,
     mut finish: Option<&mut Finish<'_>>,
     ahead: &mut Ahead<'_>,
 ) {
-    let &Factors { layout, a, b, unit_step, slots, start } = factors;
+    let &Factors { layout, a, row_step, b, unit_step, slots, start } = factors;
     let c_stride = c.row_stride();
     let mut first = columns.start;
     while first < columns.end {
         let units = tile::units(isa, rows.len(), (columns.end - first).div_ceil(UNIT));
         let here = first..columns.end.min(first + units * UNIT);
         let b = &b[(first - columns.start) / UNIT * unit_step..];
+        let next = if here.end < columns.end { (rows.start, here.end) } else { after };
+        let mut near = [Ask { first: c.place(next.0, next.1), stride: c_stride }; 4];
+        let asks = 1 + finish.as_ref().map_or(0, |finish| finish.reads(rows.start, here.start, &mut near[1..]));
         let c = c.block_mut(rows.clone(), here.clone());
-        Tile { layout, slots, a, b, unit_step, c: &mut *c, c_stride, columns: here.len(), start, ahead: ahead.next() }
-            .run(isa, rows.len(), units);
+        let far = ahead.next(slots);
+        Tile {
+            layout,
+            slots,
+            a,
+            row_step,
+            b,
+            unit_step,
+            c: &mut *c,
+            c_stride,
+            columns: here.len(),
+            start,
+            near: &near[..asks],
+            far,
+        }
+        .run(isa, rows.len(), units);
         if let Some(finish) = &mut finish {
             finish::finish(finish, c, c_stride, rows.clone(), here.clone());
         }
@@ -316,10 +397,10 @@ fn blocks_of_depth(depth: usize, most: usize) -> impl Iterator<Item = Range<usiz
     })
 }
 
-/// The columns cut into blocks of whole units, as even as they can be, of at most [`BLOCK`] values of B each.
-fn blocks_of_columns(columns: usize, slots: usize) -> impl Iterator<Item = Range<usize>> {
+/// The columns cut into blocks of at most so many whole units, as even as they can be.
+fn blocks_of_columns(columns: usize, most_units: usize) -> impl Iterator<Item = Range<usize>> {
     let units = columns.div_ceil(UNIT);
-    let blocks = units.div_ceil((BLOCK / (slots * UNIT)).max(1));
+    let blocks = units.div_ceil(most_units);
     (0..blocks).map(move |block| {
         let units = piece(units, blocks, block);
         units.start * UNIT..columns.min(units.end * UNIT)

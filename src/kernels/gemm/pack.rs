@@ -130,6 +130,13 @@ pub(super) fn pack_panels(isa: Isa, a: Matrix<'_>, panels: &[Range<usize>], layo
     let (depth, slots) = (a.columns(), layout.slots(a.columns()));
     // The last panel is wider before its pairs are joined.
     let out = out.at_least(a.rows() * slots + (depth + 1) * UNIT + SPILL);
+    if a.row_stride() == 1 && layout != Layout::Pairs {
+        deal_to_panels(a.t(), panels, slots, out);
+        for rows in panels {
+            layout.convert(&mut out[rows.start * slots..], depth, rows.len());
+        }
+        return;
+    }
     for rows in panels {
         let out = &mut out[rows.start * slots..];
         pack_lanes(isa, a.row_range(rows.clone()), rows.len(), out);
@@ -151,6 +158,17 @@ fn pack_rows_across(b: Matrix<'_>, slots: usize, out: &mut [f32]) {
             let out = &mut out[(full.len() * slots + k) * UNIT..][..UNIT];
             out.fill(last);
             out[..rest.len()].copy_from_slice(rest);
+        }
+    }
+}
+
+/// A whose transpose has contiguous rows: each of these is read once, in order, and dealt to the panels.
+fn deal_to_panels(steps: Matrix<'_>, panels: &[Range<usize>], slots: usize, out: &mut [f32]) {
+    for k in 0..steps.rows() {
+        let step = steps.row(k);
+        for rows in panels {
+            let count = rows.len();
+            copy_run(&step[rows.clone()], &mut out[rows.start * slots + k * count..][..count]);
         }
     }
 }

@@ -11,8 +11,10 @@ pub(super) struct Tile<'a> {
     pub(super) layout: Layout,
     /// Slots along k.
     pub(super) slots: usize,
-    /// A panel of A: slots × rows, k-major.
+    /// A panel of A: packed, slots × rows, or rows of A as they are.
     pub(super) a: &'a [f32],
+    /// Values from one row of the panel to the next where it is rows of A as they are.
+    pub(super) row_step: Option<usize>,
     /// The first unit of B: slots × 16.
     pub(super) b: &'a [f32],
     /// Values from one unit of B to the next.
@@ -25,8 +27,27 @@ pub(super) struct Tile<'a> {
     pub(super) columns: usize,
     /// Where the chains start.
     pub(super) start: Start,
-    /// Values that will be packed soon; they are asked for meanwhile.
-    pub(super) ahead: &'a [f32],
+    /// Asked for meanwhile into the first cache: what the next tile and the end of this one need.
+    pub(super) near: &'a [Ask],
+    /// Asked for meanwhile into the second cache: values that later tiles need, [`STEPS_OF_LINE`] slots a line.
+    pub(super) far: &'a [f32],
+}
+
+/// The rows of a tile in another matrix, or another place of C. Only a hint: it may lie outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// The first value.
+    pub(super) first: *const f32,
+    /// Values from one row to the next.
+    pub(super) stride: usize,
+}
+
+/// A tile asks for one line of [`Tile::far`] in so many slots.
+pub(super) const STEPS_OF_LINE: usize = 4;
+
+/// Whether tiles of this set read rows of A as they are: then nothing is packed.
+pub(super) fn reads_rows(isa: Isa, layout: Layout) -> bool {
+    matches!((isa, layout), (Isa::Avx512 | Isa::Avx512Bf16, Layout::Singles))
 }
 
 /// Where the chains of a tile start.
@@ -79,7 +100,12 @@ impl Tile<'_> {
     pub(super) fn run(self, isa: Isa, rows: usize, units: usize) {
         // What the bodies rely on.
         assert!(self.slots > 0 && self.columns <= units * UNIT && self.columns > (units - 1) * UNIT);
-        assert!(self.a.len() >= self.slots * rows);
+        match self.row_step {
+            None => assert!(self.a.len() >= self.slots * rows),
+            Some(step) => {
+                assert!(reads_rows(isa, self.layout) && self.a.len() >= (rows - 1) * step + self.slots);
+            }
+        }
         assert!(self.b.len() >= (units - 1) * self.unit_step + self.slots * UNIT);
         assert!(self.c.len() >= (rows - 1) * self.c_stride + self.columns);
 
@@ -110,6 +136,8 @@ impl Tile<'_> {
             (Isa::Avx512Bf16, Layout::Pairs) => pick_avx512!(avx512_pairs),
             (_, Layout::Pairs) => unreachable!("{isa} packs no pairs"),
             #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512 | Isa::Avx512Bf16, _) if self.row_step.is_some() => pick_avx512!(avx512_rows),
+            #[cfg(target_arch = "x86_64")]
             (Isa::Avx512 | Isa::Avx512Bf16, _) => pick_avx512!(avx512),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `isa` says that the processor has AVX2 and FMA; the lengths are checked above.
@@ -120,9 +148,10 @@ impl Tile<'_> {
 }
 
 /// 16 floats a register: rows × units chains, one register of A and one for each unit of B. A slot takes one `$multiply`.
+/// `$by_rows` says whether the panel is rows of A as they are.
 #[cfg(target_arch = "x86_64")]
 macro_rules! avx512_tile {
-    ($(#[$attribute:meta])* $name:ident, $features:literal, $multiply:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $features:literal, $by_rows:literal, $multiply:expr) => {
         $(#[$attribute])*
         ///
         /// # Safety
@@ -134,53 +163,89 @@ macro_rules! avx512_tile {
             let last = u32::MAX >> (32 - (tile.columns - (UNITS - 1) * UNIT));
             let mut masks = [u16::MAX; UNITS];
             masks[UNITS - 1] = last as u16;
-            let mut chains = [[_mm512_setzero_ps(); UNITS]; ROWS];
+            let mut chains = [[[_mm512_setzero_ps(); UNITS]; 3]; THIRDS];
             let c = tile.c.as_mut_ptr();
             if tile.start == Start::AtC {
-                for (row, chains) in chains.iter_mut().enumerate() {
+                for (row, chains) in chains.as_flattened_mut().iter_mut().take(ROWS).enumerate() {
                     for (unit, chain) in chains.iter_mut().enumerate() {
                         // SAFETY: row < ROWS and the mask leaves columns of the tile only; see `Tile::run`.
                         *chain = unsafe { _mm512_maskz_loadu_ps(masks[unit], c.add(row * tile.c_stride + unit * UNIT)) };
                     }
                 }
             }
-            let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
-            let mut left = tile.slots;
-            let mut run = 0;
-            // A short tile asks oftener, lest rows of the next one's C come too late.
-            let steps_of_run = (tile.slots / ROWS).clamp(2, RUN);
-            while left > 0 {
-                // What the next tiles need, a few lines at a time: all at once they would stand in the way of B.
-                for unit in UNITS..2 * UNITS {
-                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(run.min(ROWS - 1) * tile.c_stride + unit * UNIT).cast());
-                }
-                if let Some(value) = tile.ahead.get(run * UNIT) {
-                    _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast());
-                }
-                run += 1;
-                let steps = left.min(steps_of_run);
-                left -= steps;
-                for _ in 0..steps {
+            let (row_step, slot_step) = if $by_rows { (tile.row_step.unwrap_or(0), 1) } else { (1, ROWS) };
+            // Every third row: an address adds one or two steps to one of these for nothing.
+            let mut a: [*const f32; THIRDS] =
+                std::array::from_fn(|third| tile.a.as_ptr().wrapping_add(3 * third * row_step));
+            let mut b = tile.b.as_ptr();
+            // Multiplies one slot, so many after the one that `a` and `b` point to.
+            macro_rules! slot {
+                ($ahead:expr) => {{
                     let mut values = [_mm512_setzero_ps(); UNITS];
                     for (unit, value) in values.iter_mut().enumerate() {
+                        let at = b.wrapping_add(unit * tile.unit_step + $ahead * UNIT);
                         // SAFETY: each unit holds slots × 16 values; see `Tile::run`. The prefetch may leave B: a hint only.
                         unsafe {
-                            *value = _mm512_loadu_ps(b.add(unit * tile.unit_step));
-                            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(unit * tile.unit_step + PREFETCH).cast());
+                            *value = _mm512_loadu_ps(at);
+                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PREFETCH).cast());
                         }
                     }
-                    for (row, chains) in chains.iter_mut().enumerate() {
-                        // SAFETY: the panel holds slots × ROWS values; see `Tile::run`.
-                        let factor = _mm512_set1_ps(unsafe { *a.add(row) });
-                        for (chain, &value) in chains.iter_mut().zip(&values) {
-                            *chain = $multiply(*chain, factor, value);
+                    for (third, (chains, a)) in chains.iter_mut().zip(&a).enumerate() {
+                        for (row, chains) in chains.iter_mut().enumerate() {
+                            if third * 3 + row < ROWS {
+                                // SAFETY: the panel holds slots values of ROWS rows; see `Tile::run`.
+                                let factor =
+                                    _mm512_set1_ps(unsafe { *a.wrapping_add(row * row_step + $ahead * slot_step) });
+                                for (chain, &value) in chains.iter_mut().zip(&values) {
+                                    *chain = $multiply(*chain, factor, value);
+                                }
+                            }
                         }
                     }
-                    a = a.wrapping_add(ROWS);
-                    b = b.wrapping_add(UNIT);
+                }};
+            }
+            let asks = tile.near.len() * ROWS;
+            let mut lines = tile.slots / STEPS_OF_LINE;
+            let lines_of_ask = (lines / asks.max(1)).max(1);
+            let mut far = tile.far.as_ptr();
+            let mut far_step = UNIT;
+            let (mut near, mut row) = (tile.near.iter(), ROWS);
+            let mut ask = Ask { first: far, stride: 0 };
+            while lines > 0 {
+                // A row at a time: all at once they would stand in the way of B.
+                let mut now = lines_of_ask.min(lines);
+                if row == ROWS {
+                    row = 0;
+                    match near.next() {
+                        Some(next) => ask = *next,
+                        None => now = lines,
+                    }
+                }
+                let at = ask.first.wrapping_add(row * ask.stride);
+                for unit in 0..UNITS {
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(unit * UNIT).cast());
+                }
+                row += 1;
+                lines -= now;
+                if far >= tile.far.as_ptr_range().end {
+                    far_step = 0;
+                }
+                for _ in 0..now {
+                    for ahead in 0..STEPS_OF_LINE {
+                        slot!(ahead);
+                    }
+                    _mm_prefetch::<_MM_HINT_T1>(far.cast());
+                    far = far.wrapping_add(far_step);
+                    a = a.map(|a| opaque(a.wrapping_add(STEPS_OF_LINE * slot_step)));
+                    b = b.wrapping_add(STEPS_OF_LINE * UNIT);
                 }
             }
-            for (row, chains) in chains.iter().enumerate() {
+            for _ in 0..tile.slots % STEPS_OF_LINE {
+                slot!(0);
+                a = a.map(|a| a.wrapping_add(slot_step));
+                b = b.wrapping_add(UNIT);
+            }
+            for (row, chains) in chains.as_flattened().iter().take(ROWS).enumerate() {
                 for (unit, &chain) in chains.iter().enumerate() {
                     // SAFETY: as for the loads.
                     unsafe { _mm512_mask_storeu_ps(c.add(row * tile.c_stride + unit * UNIT), masks[unit], chain) };
@@ -190,11 +255,34 @@ macro_rules! avx512_tile {
     };
 }
 
+/// The same pointer, of which the compiler knows nothing: else it keeps one for each row, more than there are registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn opaque(mut pointer: *const f32) -> *const f32 {
+    // SAFETY: no instruction at all.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    pointer
+}
+
+/// The rows of the tallest tile in threes.
+#[cfg(target_arch = "x86_64")]
+const THIRDS: usize = 5;
+
 #[cfg(target_arch = "x86_64")]
 avx512_tile!(
     /// A slot is one step: a multiply-add.
     avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    false,
+    |chain, factor, value| _mm512_fmadd_ps(factor, value, chain)
+);
+
+#[cfg(target_arch = "x86_64")]
+avx512_tile!(
+    /// [`avx512`] on rows of A as they are.
+    avx512_rows,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    true,
     |chain, factor, value| _mm512_fmadd_ps(factor, value, chain)
 );
 
@@ -203,6 +291,7 @@ avx512_tile!(
     /// A slot is a pair of steps: a dot product, the odd step first.
     avx512_pairs,
     "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    false,
     // SAFETY: registers of the same size; any bits are bfloat16 numbers.
     |chain, factor: __m512, value: __m512| unsafe {
         _mm512_dpbf16_ps(chain, std::mem::transmute::<__m512, __m512bh>(factor), std::mem::transmute::<__m512, __m512bh>(value))
@@ -214,16 +303,13 @@ avx512_tile!(
     /// [`avx512_pairs`] for processors without the instruction, so that all but the one instruction is tested there.
     avx512_pairs_emulated,
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    false,
     |chain, factor, value| {
         let odd = |pair| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32(-0x1_0000)));
         let even = |pair| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pair)));
         _mm512_fmadd_ps(even(factor), even(value), _mm512_fmadd_ps(odd(factor), odd(value), chain))
     }
 );
-
-/// Most slots between two requests for what comes after the tile: a cache line of A is 16 steps.
-#[cfg(target_arch = "x86_64")]
-const RUN: usize = 16;
 
 /// Values that B is asked for ahead of its use: eight steps of k.
 #[cfg(target_arch = "x86_64")]

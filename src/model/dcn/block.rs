@@ -88,6 +88,15 @@ pub(super) enum Outputs<'a> {
     Plain(Matrix<'a>),
 }
 
+impl Outputs<'_> {
+    fn width(&self) -> usize {
+        match self {
+            Outputs::Packed(packed) => packed.columns(),
+            Outputs::Plain(matrix) => matrix.columns(),
+        }
+    }
+}
+
 /// A weight whose gradient is Σ over blocks of inputsᵀ · outputs.
 pub(super) struct Outer {
     /// Its place among the parameters.
@@ -149,23 +158,23 @@ impl OuterRun<'_, '_> {
     /// gradient = Σ over blocks.
     pub(super) fn add_up(self, blocks: &[Block], lane: &mut Lane) {
         let (precision, scratch) = (lane.precision, &mut lane.gemm);
+        let (first, length) = (self.first, self.gradient.len());
+        let mut packed = Vec::new();
         for (at, block) in blocks.iter().enumerate() {
             let (inputs, outputs) = (self.outer.factors)(block);
-            let width = match outputs {
-                Outputs::Packed(packed) => packed.columns(),
-                Outputs::Plain(matrix) => matrix.columns(),
-            };
-            let rows = self.gradient.len() / width;
-            let inputs = inputs.t().row_range(self.first..self.first + rows);
-            let gradient = MatrixMut::new(self.gradient, rows, width);
+            let width = outputs.width();
+            let inputs = inputs.t().row_range(first..first + length / width);
             match outputs {
-                Outputs::Packed(packed) => {
-                    kernels::gemm_packed(gradient, inputs, packed, at > 0, Finish::None, scratch);
-                }
+                Outputs::Packed(outputs) => packed.push((inputs, outputs)),
                 Outputs::Plain(outputs) => {
+                    let gradient = MatrixMut::new(self.gradient, length / width, width);
                     kernels::gemm(gradient, inputs, outputs, at > 0, precision, Finish::None, scratch);
                 }
             }
+        }
+        if let Some((inputs, outputs)) = packed.first() {
+            let gradient = MatrixMut::new(self.gradient, inputs.rows(), outputs.columns());
+            kernels::gemm_sum(gradient, &packed, scratch);
         }
     }
 }
