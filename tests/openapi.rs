@@ -1,4 +1,5 @@
-//! `/openapi.json` is true: it names the paths that there are, and real answers, good and bad, are what it says.
+//! `/openapi.json` is true: it names the paths that there are, and real answers, good and bad, are what it says. So is the page of
+//! all settings.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -66,9 +67,14 @@ fn answers_are_what_it_says() {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let call = |method: &str, path: &str, token: bool, body: &str, expected: u16| {
         let url = format!("http://{}{path}", server.local_addr());
-        let request = ureq::http::Request::builder().method(method).uri(url).header("x-budget-us", "60000000");
-        let request = if token { request.header("authorization", format!("Bearer {TOKEN}")) } else { request };
-        let mut response = agent.run(request.body(body).unwrap()).unwrap();
+        let bearer = if token { format!("Bearer {TOKEN}") } else { String::new() };
+        let mut response = match method {
+            "GET" => agent.get(&url).header("authorization", &bearer).call().unwrap(),
+            _ => {
+                let post = agent.post(&url).header("authorization", &bearer).header("x-budget-us", "60000000");
+                post.send(body).unwrap()
+            }
+        };
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().unwrap();
         assert_eq!(status, expected, "{method} {path} {body}: {text}");
@@ -188,6 +194,16 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `PCTR_UPDATE_DOCS=1 cargo test --test openapi` writes the page anew.
+#[test]
+fn the_page_of_settings_is_that_of_the_code() {
+    let file = "docs/config.md";
+    if std::env::var_os("PCTR_UPDATE_DOCS").is_some() {
+        std::fs::write(file, ServeOptions::reference()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), ServeOptions::reference(), "{file} is out of date");
 }
 
 #[test]

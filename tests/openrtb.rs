@@ -94,7 +94,10 @@ fn request() -> Value {
 fn with(pointer: &str, value: Value) -> Value {
     let mut request = request();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
-    request.pointer_mut(parent).unwrap()[key] = value;
+    match (request.pointer_mut(parent).unwrap(), key.parse::<usize>()) {
+        (Value::Array(list), Ok(item)) => list[item] = value,
+        (object, _) => object[key] = value,
+    }
     request
 }
 

@@ -176,6 +176,12 @@ impl ServeOptions {
         Layout { prefix: "PCTR_SERVE", sections: std::iter::once(top).chain(sections).collect() }
     }
 
+    /// All of them for people: the page `docs/config.md`.
+    pub fn reference() -> String {
+        let layout = ServeOptions::layout();
+        format!("{REFERENCE_BEGIN}\n{}\n", layout.reference().trim_end())
+    }
+
     /// Settings that serve `source` and are defaults otherwise.
     pub fn new(source: Source) -> ServeOptions {
         let mut settings = ServeOptions::default();
@@ -243,6 +249,19 @@ impl ServeOptions {
     }
 }
 
+/// How the page of all settings begins.
+const REFERENCE_BEGIN: &str = "\
+# Settings of the service
+
+`pctr serve` takes them from flags (`--set limits.candidates=500`, and some have one of their own), the environment
+(`PCTR_SERVE_LIMITS_CANDIDATES=500`), the TOML file of `--config` and defaults. Flags win over the environment, the environment over
+the file, the file over the defaults. An unknown key is an error that names the nearest one. `pctr serve --print-config` shows every
+value and where it came from, as a file that would give the same.
+
+This page is written by the code (`src/predict/http/settings.rs`), and `tests/openapi.rs` compares it. Two more variables:
+`PCTR_ADMIN_TOKEN` holds the admin token, `PCTR_LOG` says what is logged (`debug`, `pctr::predict=debug`).
+";
+
 /// Longest budget that a request may ask for.
 pub(super) const MOST_BUDGET: Duration = Duration::from_secs(60);
 
@@ -292,27 +311,6 @@ mod tests {
             let message = settle(text).check().unwrap_err().to_string();
             assert!(message.contains(told), "{text}: {message}");
         }
-    }
-
-    /// `PCTR_UPDATE_DOCS=1 cargo test` writes the page anew.
-    #[test]
-    fn the_page_of_the_documentation_is_that_of_the_code() {
-        let layout = ServeOptions::layout();
-        let page = format!(
-            "# Settings of the service\n\n`pctr serve` takes them from flags (`--set limits.candidates=500`, and some have one of \
-             their own), the\nenvironment (`{}=500`), the TOML file of `--config` and defaults. Flags win over the\nenvironment, \
-             the environment over the file, the file over the defaults. An unknown key is an error that names the nearest\none. \
-             `pctr serve --print-config` shows every value and where it came from, as a file that would give the same.\n\n\
-             This page is written by the code (`src/predict/http/settings.rs`), and a test compares it. Two more variables:\n\
-             `PCTR_ADMIN_TOKEN` holds the admin token, `PCTR_LOG` says what is logged (`debug`, `pctr::predict=debug`).\n\n{}",
-            layout.variable("limits.candidates"),
-            layout.reference().trim_end(),
-        ) + "\n";
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.md");
-        if std::env::var_os("PCTR_UPDATE_DOCS").is_some() {
-            std::fs::write(file, &page).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(file).unwrap(), page, "docs/config.md is out of date");
     }
 
     #[test]
