@@ -56,7 +56,7 @@ fn a_log_teaches_what_its_prepared_rows_do() {
     let thinned = ["bits=16", "passes=1", "alpha=0.1", "kept_negatives=0.5", "batch_rows=1000"];
     let cases: [(&str, &[&str]); 4] = [("ftrl", &online), ("ftrl", &thinned), ("base-rate", &[]), ("ftrl", &[])];
     for (model, settings) in cases {
-        let train = |rows: &str, threads: &str, name: &str| {
+        let train = |[rows, threads, name]: [&'static str; 3]| {
             let mut command = vec!["train", "-q", "--model", model, "--schema", "demo", "--train", rows];
             command.extend(["--valid", "valid.csv", "--threads", threads, "-o", name, "--record", "record.json"]);
             settings.iter().for_each(|setting| command.extend(["--set", setting]));
@@ -66,14 +66,14 @@ fn a_log_teaches_what_its_prepared_rows_do() {
             let record: serde_json::Value = serde_json::from_str(&workspace.read("record.json")).unwrap();
             record["training"]["curve"].clone()
         };
-        workspace.ok(&train("rows", "1", "prepared"));
+        workspace.ok(&train(["rows", "1", "prepared"]));
         let expected = (bundle(&workspace, "prepared"), curve());
         for threads in ["1", "2", "3"] {
-            workspace.ok(&train("train.csv", threads, "straight"));
+            workspace.ok(&train(["train.csv", threads, "straight"]));
             let got = (bundle(&workspace, "straight"), curve());
             assert!(got == expected, "{model} {settings:?}: {threads} threads give something else than prepared rows");
         }
-        workspace.command(&train("-", "2", "piped")).write_stdin(log.clone()).assert().success();
+        workspace.command(&train(["-", "2", "piped"])).write_stdin(log.clone()).assert().success();
         assert!((bundle(&workspace, "piped"), curve()) == expected, "{model} {settings:?}: standard input");
     }
 }

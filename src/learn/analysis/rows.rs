@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::learn::dataset::{BatchBuffer, View};
+use crate::learn::dataset::View;
 use crate::metrics::bootstrap::{BlockSums, Blocks, Bootstrap, Estimate, RowBlocks};
 use crate::metrics::{Predictions, losses};
 use crate::model::features::Encoder;
@@ -71,11 +71,12 @@ impl HeldRows {
                 })
                 .collect(),
         };
-        let rows: Vec<usize> =
-            positions.into_iter().flat_map(|at| view.slice(at).ranges().to_vec()).flatten().collect();
-        let mut batch = BatchBuffer::default();
-        view.dataset().gather(&rows, &mut batch);
-        HeldRows { width: view.dataset().width(), codes: batch.codes, targets: Targets::of(view, rows) }
+        let (mut rows, mut codes) = (Vec::new(), Vec::new());
+        for piece in positions.into_iter().flat_map(|at| view.pieces_at(at)) {
+            rows.extend(piece.rows);
+            codes.extend_from_slice(piece.codes);
+        }
+        HeldRows { width: view.dataset().width(), codes, targets: Targets::of(view, rows) }
     }
 
     /// Number of rows.
