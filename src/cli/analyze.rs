@@ -218,7 +218,10 @@ fn table(sheet: &Sheet) -> Table {
             Entry::None => "–".to_owned(),
             Entry::Number(number) => digits(*number),
             Entry::Text(text) => text.clone(),
-            Entry::Interval { value, low, high } => format!("{} [{}, {}]", digits(*value), digits(*low), digits(*high)),
+            Entry::Interval { value, low, high } => {
+                let places = places(low.abs().max(high.abs()), 2);
+                format!("{value:.places$} [{low:.places$}, {high:.places$}]")
+            }
         }));
     }
     for (at, column) in table.column_iter_mut().enumerate() {
@@ -236,6 +239,11 @@ fn digits(number: f64) -> String {
     if number == number.trunc() && number.abs() < 1e15 {
         return format!("{number}");
     }
-    let places = (3.0 - number.abs().log10().floor()).clamp(0.0, 9.0) as usize;
+    let places = places(number, 3);
     format!("{number:.places$}")
+}
+
+/// Decimal places that show `more` digits behind the first one that is not zero; at most nine.
+fn places(number: f64, more: i32) -> usize {
+    (more - number.abs().max(1e-9).log10().floor() as i32).clamp(0, 9) as usize
 }

@@ -17,6 +17,8 @@ use crate::model::features::Mode;
 
 /// Fields that a drawing shows; tables hold all.
 const DRAWN: usize = 15;
+/// Pieces that a fitted curve is drawn in.
+const LAW_STEPS: i32 = 8;
 /// Parts of a disagreement that a table shows.
 const PARTS: usize = 5;
 
@@ -87,10 +89,10 @@ pub(super) fn ablation(found: &[Ablation]) -> Result<Exhibit> {
     );
     let tables = found.iter().map(|of| Sheet {
         caption: format!(
-            "{} without a field; with all fields its log loss is {:.5} ({} seeds)",
+            "{} without a field; with all fields its log loss is {:.5} ({})",
             of.model,
             of.log_loss,
-            of.seeds.len()
+            seeds(&of.seeds)
         ),
         columns: columns(&[
             ("without", "field, or group of fields left out together"),
@@ -107,8 +109,8 @@ pub(super) fn ablation(found: &[Ablation]) -> Result<Exhibit> {
 
 pub(super) fn learning_curve(found: &[LearningCurve]) -> Result<Exhibit> {
     let mut text = vec![
-        "Each model was trained on the latest share of the training rows; the test rows stay the same. The line is a power law, fitted \
-         to the points: what it says about twice the rows holds if new rows are like these."
+        "Each model was trained on the latest share of the training rows; the test rows stay the same. A power law is \
+         fitted to the points and drawn up to twice the rows: what it says there holds if new rows are like these."
             .to_owned(),
     ];
     for of in found {
@@ -125,16 +127,24 @@ pub(super) fn learning_curve(found: &[LearningCurve]) -> Result<Exhibit> {
         name: of.model.clone(),
         points: of.points.iter().filter_map(|point| drawn(Place::Number(point.rows as f64), &point.log_loss)).collect(),
     });
+    let laws = found.iter().filter_map(|of| {
+        let (law, least) = (of.power_law?, of.points.first()?.rows as f64);
+        // Evenly in the logarithm, up to twice the rows.
+        let at = |step: i32| least * (2.0 * law.rows / least).powf(f64::from(step) / f64::from(LAW_STEPS));
+        let point = |rows: f64| DrawnPoint { x: Place::Number(rows), y: law.at(rows), low: None, high: None };
+        let points = (0..=LAW_STEPS).map(|step| point(at(step))).collect();
+        Some(DrawnSeries { name: format!("{}, power law", of.model), points })
+    });
     let chart = Drawing {
         title: "Log loss by training rows".into(),
         caption: "Lower is better; whiskers are intervals over test rows, which all points share.".into(),
         form: Form::Lines,
         x: Extent { label: "training rows".into(), log: true },
         y: Extent { label: "log loss, nats".into(), log: false },
-        series: points.collect(),
+        series: points.chain(laws).collect(),
     };
     let tables = found.iter().map(|of| Sheet {
-        caption: format!("Learning curve of {} ({} seeds)", of.model, of.seeds.len()),
+        caption: format!("Learning curve of {} ({})", of.model, seeds(&of.seeds)),
         columns: columns(&[
             ("rows", "training rows, the latest ones"),
             ("share", "of all training rows"),
@@ -247,7 +257,7 @@ pub(super) fn disagreements(found: &[Disagreements]) -> Result<Exhibit> {
         let [half, most, nearly_all] = pair.quantiles;
         Sheet {
             caption: format!(
-                "Where {} and {} disagree most. Over all {} rows their log-odds are {half:.3} apart in half of them, more than \
+                "Where {} and {} disagree most. Over all {} rows their log-odds are more than {half:.3} apart in half of them, more than \
                  {most:.3} in a tenth, more than {nearly_all:.3} in a hundredth",
                 pair.a, pair.b, pair.rows
             ),
@@ -314,7 +324,8 @@ pub(super) fn age(found: &Age) -> Result<Exhibit> {
     }
     let pcoc = lines("Predicted over actual clicks by age", "PCOC", &|model, at| found.models[model].pcoc[at]);
     let names: Vec<String> = found.models.iter().map(|of| format!("{}, log loss", of.model)).collect();
-    let mut named = vec![("age", label), ("rows", "test rows"), ("CTR", "click-through rate")];
+    let first = if found.bucket_seconds.is_some() { "age" } else { "rows before" };
+    let mut named = vec![(first, label), ("rows", "test rows"), ("CTR", "click-through rate")];
     named.extend(names.iter().map(|name| (name.as_str(), "nats")));
     let table = Sheet {
         caption: "Loss over time".into(),
@@ -383,6 +394,13 @@ fn entry(of: &Estimate) -> Entry {
 
 fn number(of: Option<f64>) -> Entry {
     of.filter(|number| number.is_finite()).map_or(Entry::None, Entry::Number)
+}
+
+fn seeds(seeds: &[u64]) -> String {
+    match seeds.len() {
+        1 => "one seed".to_owned(),
+        count => format!("{count} seeds"),
+    }
 }
 
 /// `0.00012 [0.00010, 0.00014]`, with the digits that its size asks for.
