@@ -55,15 +55,15 @@ pub fn value_of(value: &impl serde::Serialize) -> Option<Value> {
 macro_rules! settings {
     (
         $(#[$about:meta])*
-        pub struct $name:ident {
-            $($(#[doc = $key_about:literal])+ pub $key:ident: $kind:ty = $default:expr,)*
+        $visibility:vis struct $name:ident {
+            $($(#[doc = $key_about:literal])+ $key_visibility:vis $key:ident: $kind:ty = $default:expr,)*
         }
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        pub struct $name {
-            $($(#[doc = $key_about])+ pub $key: $kind,)*
+        $visibility struct $name {
+            $($(#[doc = $key_about])+ $key_visibility $key: $kind,)*
         }
 
         impl Default for $name {

@@ -180,11 +180,11 @@ mod tests {
 
     settings! {
         /// A part.
-        pub struct Part {
+        struct Part {
             /// Most of something.
-            pub most: u32 = 7,
+            most: u32 = 7,
             /// A name, if any.
-            pub name: Option<String> = None,
+            name: Option<String> = None,
         }
     }
 

@@ -20,7 +20,7 @@ settings! {
     pub struct Limits {
         /// Candidates in one request (1 to 1000000).
         pub candidates: usize = 1000,
-        /// Requests in one batch (1 to 100000).
+        /// Requests in one batch, and impressions in one bid request (1 to 100000).
         pub batch: usize = 100,
         /// Bytes of one body (1024 to 1073741824).
         pub body_bytes: usize = 4 << 20,

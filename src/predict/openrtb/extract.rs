@@ -210,9 +210,22 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     fn visit_seq<Seq: SeqAccess<'de>>(self, mut list: Seq) -> Result<(), Seq::Error> {
         for place in 0.. {
             let item = self.node.items.iter().find(|(item, _)| *item == place).map(|(_, node)| node);
-            let more = match item.or(self.node.every.as_deref()) {
-                Some(node) => list.next_element_seed(Walk { node, found: self.found })?.is_some(),
-                None => list.next_element::<IgnoredAny>()?.is_some(),
+            let more = match (item, self.node.every.as_deref()) {
+                (Some(item), Some(every)) => match list.next_element::<&RawValue>()? {
+                    Some(value) => {
+                        for node in [item, every] {
+                            let mut reader = serde_json::Deserializer::from_str(value.get());
+                            let walked = Walk { node, found: &mut *self.found }.deserialize(&mut reader);
+                            walked.map_err(Seq::Error::custom)?;
+                        }
+                        true
+                    }
+                    None => false,
+                },
+                (Some(node), None) | (None, Some(node)) => {
+                    list.next_element_seed(Walk { node, found: &mut *self.found })?.is_some()
+                }
+                (None, None) => list.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {
                 break;
