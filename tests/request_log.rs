@@ -7,7 +7,7 @@ mod workspace;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bundles::{MODELS, bundle, row, written};
 use pctr::model::bundle::{Bundle, ModelKind};
@@ -200,7 +200,7 @@ impl<'a> SmallDisk<'a> {
 
 impl Drop for SmallDisk<'_> {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0).status();
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
     }
 }
 
@@ -227,22 +227,30 @@ fn a_server_goes_on_when_the_log_cannot() {
         let line = format!("pctr_request_log_total{{outcome=\"{name}\"}} ");
         metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap().parse().unwrap()
     };
+    let wait_until = |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    wait_until("the first line is written", &|| outcome("written") == 1);
     for _ in 0..200 {
         assert_eq!(score(), expected);
     }
-    std::thread::sleep(Duration::from_millis(100));
-    let written = outcome("written");
-    assert!(written > 0);
+    let settled = || outcome("written") + outcome("failed") + outcome("dropped");
+    wait_until("every request was written or lost", &|| settled() == 201);
     if let Some(disk) = disk {
         assert!(outcome("failed") > 0, "64 KiB do not hold 200 lines");
         // What is on the disk is whole.
-        assert_eq!(lines(&log).len() as u64, written);
+        assert_eq!(lines(&log).len() as u64, outcome("written"));
         assert_eq!(replay(&log, &bundle, || Ok(())).unwrap().first, None);
+        let before = outcome("written");
         drop(disk);
-        std::thread::sleep(Duration::from_millis(1100));
-        score();
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(outcome("written") > written, "there is room again");
+        wait_until("there is room again", &|| {
+            score();
+            outcome("written") > before
+        });
     }
     server.join().unwrap();
 }
