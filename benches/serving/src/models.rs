@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pctr::registry::Registry;
 
 use crate::service::pctr;
 
+/// Seeds of the rows of the models that take over from each other.
+pub const SEEDS: [u32; 3] = [1, 2, 4];
 /// Rows that requests are made of.
 pub const REQUEST_ROWS: usize = 4096;
 
@@ -84,18 +86,18 @@ impl Models {
         Ok(out)
     }
 
-    /// A registry with both bundles published, and their names.
-    pub fn registry(&self, kind: Kind) -> Result<(Registry, [String; 2]), Box<dyn Error>> {
+    /// A registry with three bundles published, and their names: a service keeps the model before, so that the third one in turn
+    /// must be opened.
+    pub fn registry(&self, kind: Kind) -> Result<(Registry, Vec<String>), Box<dyn Error>> {
         let folder = self.folder.join(format!("registry-{}", kind.name()));
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
         let registry = Registry::create(&folder)?;
         let mut names = Vec::new();
-        for seed in [1, 2] {
+        for seed in SEEDS {
             names.push(registry.publish(&self.bundle(kind, seed)?)?.model);
         }
-        let names = <[String; 2]>::try_from(names).map_err(|_| "two models are published")?;
         Ok((registry, names))
     }
 
@@ -119,6 +121,6 @@ impl Models {
 }
 
 fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
-    let status = command.status()?;
+    let status = command.stdout(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} ended: {status}").into()) }
 }

@@ -16,7 +16,7 @@ use pctr::registry::{PRODUCTION, Registry, SchemaChange};
 use serde_json::Value;
 
 use crate::driver::{Framing, Load, Outcome, drive};
-use crate::models::{Kind, Models};
+use crate::models::{Kind, Models, SEEDS};
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
 use crate::service::{Part, Service, free_address, pin};
@@ -293,7 +293,7 @@ impl Stage {
         let requests = self.unhurried(2);
         // What each model answers alone.
         let mut known: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (name, seed) in names.iter().zip([1, 2]) {
+        for (name, seed) in names.iter().zip(SEEDS) {
             let service = Service::bundle(&self.models.bundle(Kind::Linear, seed)?)?;
             let mut answers = vec![Value::Null; BODIES];
             let load = Load { most: BODIES as u64, ..load(&service, 1, None, Duration::from_secs(60)) };
@@ -334,6 +334,7 @@ impl Stage {
             ("answered by a known model", answered),
             ("by the first model", by_model.get(&names[0]).copied().unwrap_or(0)),
             ("by the second model", by_model.get(&names[1]).copied().unwrap_or(0)),
+            ("by the third model", by_model.get(&names[2]).copied().unwrap_or(0)),
             ("models that took over", swaps),
             ("wrong or mixed", wrong),
             ("of no known model", unknown),
@@ -461,10 +462,10 @@ fn promote(registry: &Registry, model: &str) -> Done {
     Ok(())
 }
 
-/// Promotes both models in turn until it is told to stop, at most `most` times; how often it did.
+/// Promotes the models in turn until it is told to stop, at most `most` times; how often it did.
 fn promote_in_turn(
     registry: &Registry,
-    names: &[String; 2],
+    names: &[String],
     most: u32,
     every: Duration,
     done: &AtomicBool,
@@ -474,8 +475,8 @@ fn promote_in_turn(
     let mut count = 0;
     while count < most && !done.load(Ordering::Relaxed) {
         let current = registry.resolve(PRODUCTION).map_err(|error| error.to_string())?.model;
-        let next = if current == names[0] { &names[1] } else { &names[0] };
-        promote(registry, next).map_err(|error| error.to_string())?;
+        let at = names.iter().position(|name| *name == current).map_or(0, |at| (at + 1) % names.len());
+        promote(registry, &names[at]).map_err(|error| error.to_string())?;
         count += 1;
         std::thread::sleep(every);
     }

@@ -154,8 +154,14 @@ impl Follower {
             None => Arc::new(whatever_happens(&resolved.model, || open(resolved))?),
         };
         check_schema(resolved, &current, &model)?;
-        let requests = live.recent.requests();
-        let shift = whatever_happens(&resolved.model, || Ok(compare(&current, &model, &requests)))?;
+        // The way back is known and asked for in a hurry: nothing is computed first.
+        let shift = match in_memory && resolved.action == Action::RolledBack {
+            true => None,
+            false => {
+                let requests = live.recent.requests();
+                whatever_happens(&resolved.model, || Ok(compare(&current, &model, &requests)))?
+            }
+        };
         let warning = shift.as_ref().and_then(|shift| self.limits.judge(shift));
         if let (Some(warning), Beyond::Refuse, false) = (&warning, self.limits.beyond, asked_for(resolved)) {
             return Err(Error::bundle(&resolved.model, format!("{warning}; promote with --force to serve it anyway")));
