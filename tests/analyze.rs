@@ -85,5 +85,5 @@ fn bundles_are_looked_into_on_any_rows() {
     refused(2, &["--data", "rows", "--group", "user"], "--group: expected NAME=FIELD");
     refused(2, &["--data", "rows", "--rounds", "1"], "--rounds");
     refused(2, &["--data", "rows", "--importance", "--repeats", "0"], "analysis.repeats");
-    refused(3, &["--data", "m"], "expected prepared data");
+    refused(3, &["--data", "m"], "is no manifest of prepared data");
 }

@@ -96,7 +96,7 @@ pub fn analyze(
     let schema = test.dataset().schema();
     let known: Vec<&str> = schema.features.iter().map(|feature| feature.name.as_str()).collect();
     let names: Vec<&str> = experiment.subjects.iter().map(|subject| subject.name.as_str()).collect();
-    config.check(&names, Some(&known), "analysis")?;
+    config.check(&names, Some(&known), "settings")?;
     let asked = |subject: &&Subject| config.models.is_empty() || config.models.contains(&subject.name);
     let seeing = |subject: &&Subject| subject.bundle.model.kind() != ModelKind::BaseRate;
     let subjects: Vec<&Subject> = experiment.subjects.iter().filter(asked).filter(seeing).collect();
