@@ -36,7 +36,7 @@ pub(super) fn importance(found: &[Importance]) -> Result<Exhibit> {
         first.fields.iter().filter(|unit| unit.used).take(DRAWN).map(|unit| unit.name.clone()).collect(),
         found.iter().map(|of| {
             let value = |name: &str| of.fields.iter().find(|unit| unit.name == name).map(|unit| unit.loss_increase);
-            (of.model.clone(), Box::new(value) as Box<dyn Fn(&str) -> Option<Estimate>>)
+            (of.model.clone(), Box::new(value) as OfCategory<'_>)
         }),
     )];
     let columns = columns(&[
@@ -84,7 +84,7 @@ pub(super) fn ablation(found: &[Ablation]) -> Result<Exhibit> {
         names,
         found.iter().map(|of| {
             let value = |name: &str| of.without.iter().find(|without| without.name == name).map(|of| of.difference);
-            (of.model.clone(), Box::new(value) as Box<dyn Fn(&str) -> Option<Estimate>>)
+            (of.model.clone(), Box::new(value) as OfCategory<'_>)
         }),
     );
     let tables = found.iter().map(|of| Sheet {
@@ -353,14 +353,17 @@ fn exhibit(
     Ok(Exhibit { format: FORMAT, kind: kind.into(), title: title.into(), text, charts, tables, facts })
 }
 
+/// What one model has to say of a category.
+type OfCategory<'f> = Box<dyn Fn(&str) -> Option<Estimate> + 'f>;
+
 /// One dot with an interval for each category and model.
 fn bars<'f>(
     title: &str,
     label: &str,
     categories: Vec<String>,
-    series: impl Iterator<Item = (String, Box<dyn Fn(&str) -> Option<Estimate> + 'f>)>,
+    series: impl Iterator<Item = (String, OfCategory<'f>)>,
 ) -> Drawing {
-    let of = |(name, value): (String, Box<dyn Fn(&str) -> Option<Estimate> + 'f>)| DrawnSeries {
+    let of = |(name, value): (String, OfCategory<'f>)| DrawnSeries {
         name,
         points: (categories.iter())
             .filter_map(|category| drawn(Place::Category(category.clone()), &value(category)?))
