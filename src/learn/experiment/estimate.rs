@@ -125,10 +125,11 @@ fn of_network(network: &RawDcn, slots: u64, rows: u64, width: u64, batch_rows: u
     let dense = tower + network.cross_layers as u64 * cross;
     let activations =
         batch_rows * (inputs * (4 + 2 * network.cross_layers as u64) + 4 * network.deep.iter().sum::<usize>() as u64);
-    // Learned numbers with what the optimizer keeps, then the frozen copies of the look at hand and of the best one.
+    // Learned numbers with what the optimizer keeps; frozen copies of the look at hand, of the best one and of that in 8 bits;
+    // how often each slot occurs.
     let learner = embedded * (dimension + moments) + slots * (wide + 1) + dense * 4 + activations;
     let frozen = embedded * dimension + slots * 2 + dense * 2;
-    network.members as u64 * (learner + 2 * frozen) * 4
+    network.members as u64 * (learner + 3 * frozen) * 4 + slots * 4
 }
 
 /// About how many seconds a run takes with these threads: learning, looks at the validation rows, judging, timing.
