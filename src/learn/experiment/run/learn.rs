@@ -42,7 +42,7 @@ pub(in crate::learn::experiment) struct Learned {
 /// What was trained.
 pub(in crate::learn::experiment) enum Model {
     Own(Box<Bundle>),
-    Reference { fitted: Fitted, dimensions: usize },
+    Reference { fitted: Box<Fitted>, dimensions: usize },
 }
 
 impl Lesson<'_> {
@@ -94,7 +94,7 @@ impl Lesson<'_> {
         let mut report = fitted.report().clone();
         report.rows_offered = offered;
 
-        let model = Model::Reference { fitted, dimensions };
+        let model = Model::Reference { fitted: Box::new(fitted), dimensions };
         let valid_logits = model.logits(&self.valid, self.threads, self.interrupt)?;
         let valid_labels = self.valid.labels();
         let (calibrator, choice) = calibration::fit(&settings.calibration, &valid_logits, &valid_labels, 1.0)?;
