@@ -97,7 +97,7 @@ impl TrainArgs {
         };
         let trained = match straight {
             Some(trained) => trained,
-            None => self.from_prepared(context, &wish, companion.as_ref(), &opening)?,
+            None => self.through_prepared(context, &wish, companion.as_ref(), &opening)?,
         };
         trained.bundle.write(&self.out)?;
         let manifest = &trained.bundle.manifest;
@@ -217,7 +217,7 @@ impl TrainArgs {
     }
 
     /// Learns from prepared rows; a log is prepared in a scratch folder first.
-    fn from_prepared(
+    fn through_prepared(
         &self,
         context: &Context,
         wish: &Wish<'_>,

@@ -46,7 +46,7 @@ pub fn integers_of(place: usize) -> Option<(i32, i32)> {
 }
 
 per_isa! {
-    /// Place of each integer, as [`small_integers`](super::text::small_integers) gives them with the lengths of their cells; plus
+    /// Place of each integer of up to eight digits, as [`small_integers`](super::text::small_integers) gives them with the lengths of their cells; plus
     /// what stands in `tables` for the first integers, and again for as many that follow.
     ///
     /// # Panics

@@ -212,7 +212,7 @@ per_isa! {
     pub fn word_codes(words: &[u64], lengths: &[u32], masks: &[u64], missing: &[u32], codes: &mut [u32]) = word_codes_body,
     check {
         assert!(words.len() == lengths.len() && words.len() == codes.len(), "word_codes: lengths differ");
-        assert!(masks.len() == missing.len() && (masks.len() > 0 || words.is_empty()), "word_codes: no period");
+        assert!(masks.len() == missing.len() && (!masks.is_empty() || words.is_empty()), "word_codes: no period");
     }
 }
 
