@@ -397,13 +397,14 @@ fn blocks_of_depth(depth: usize, most: usize) -> impl Iterator<Item = Range<usiz
     })
 }
 
-/// The columns cut into blocks of at most so many whole units, as even as they can be.
+/// The columns cut into blocks of at most so many units (2 at least), as even as they can be. All but the last have an even number
+/// of units: a tile of one unit is slower than its share.
 fn blocks_of_columns(columns: usize, most_units: usize) -> impl Iterator<Item = Range<usize>> {
-    let units = columns.div_ceil(UNIT);
-    let blocks = units.div_ceil(most_units);
+    let pairs = columns.div_ceil(2 * UNIT);
+    let blocks = pairs.div_ceil(most_units / 2);
     (0..blocks).map(move |block| {
-        let units = piece(units, blocks, block);
-        units.start * UNIT..columns.min(units.end * UNIT)
+        let pairs = piece(pairs, blocks, block);
+        pairs.start * 2 * UNIT..columns.min(pairs.end * 2 * UNIT)
     })
 }
 

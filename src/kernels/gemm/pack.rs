@@ -147,20 +147,29 @@ pub(super) fn pack_panels(isa: Isa, a: Matrix<'_>, panels: &[Range<usize>], layo
 /// Values that packing may write after the last one it means to; they are overwritten by what is packed next.
 const SPILL: usize = 16;
 
-/// B with contiguous rows: each row is read once, in order, and dealt to the units, `slots` slots apart.
+/// B with contiguous rows: runs of them are dealt to a few units at a time, `slots` slots apart. The processor sees so few
+/// places of writing coming; to all units at once, each line of a cold `out` waits for memory.
 fn pack_rows_across(b: Matrix<'_>, slots: usize, out: &mut [f32]) {
-    for k in 0..b.rows() {
-        let (full, rest) = b.row(k).as_chunks::<UNIT>();
-        for (unit, values) in full.iter().enumerate() {
-            out[(unit * slots + k) * UNIT..][..UNIT].copy_from_slice(values);
-        }
-        if let Some(&last) = rest.last() {
-            let out = &mut out[(full.len() * slots + k) * UNIT..][..UNIT];
-            out.fill(last);
-            out[..rest.len()].copy_from_slice(rest);
+    let columns = b.columns();
+    for first in (0..columns).step_by(UNITS_AT_ONCE * UNIT) {
+        let b = b.column_range(first..columns.min(first + UNITS_AT_ONCE * UNIT));
+        let out = &mut out[first * slots..];
+        for k in 0..b.rows() {
+            let (full, rest) = b.row(k).as_chunks::<UNIT>();
+            for (unit, values) in full.iter().enumerate() {
+                out[(unit * slots + k) * UNIT..][..UNIT].copy_from_slice(values);
+            }
+            if let Some(&last) = rest.last() {
+                let out = &mut out[(full.len() * slots + k) * UNIT..][..UNIT];
+                out.fill(last);
+                out[..rest.len()].copy_from_slice(rest);
+            }
         }
     }
 }
+
+/// Units that are written side by side.
+const UNITS_AT_ONCE: usize = 4;
 
 /// A whose transpose has contiguous rows: each of these is read once, in order, and dealt to the panels.
 fn deal_to_panels(steps: Matrix<'_>, panels: &[Range<usize>], slots: usize, out: &mut [f32]) {

@@ -6,11 +6,12 @@ mod finish;
 use proptest::prelude::*;
 
 use super::super::reference;
-use super::super::{Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision, gemm, gemm_packed};
+use super::super::{Finish, GemmScratch, Matrix, MatrixMut, PackedMatrix, Precision, gemm, gemm_packed, gemm_sum};
 use super::{bits, numbers, on_every_isa};
 
-/// Rows, K, columns. Around tiles of 4, 6 and 14 rows, units of 16, blocks of 112 rows and of 320, 640 and 1,280 steps of k.
-const SHAPES: [(usize, usize, usize); 24] = [
+/// Rows, K, columns. Around tiles of 4, 6 and 14 rows, units of 16, blocks of 140 rows (336 of a transposed A), of 320, 640 and
+/// 1,280 steps of k, and of 64 columns.
+const SHAPES: [(usize, usize, usize); 25] = [
     (0, 3, 3),
     (3, 0, 3),
     (3, 3, 0),
@@ -27,8 +28,9 @@ const SHAPES: [(usize, usize, usize); 24] = [
     (15, 63, 47),
     (29, 100, 65),
     (64, 129, 31),
-    (113, 40, 18),
-    (225, 7, 5),
+    (141, 40, 18),
+    (337, 7, 5),
+    (43, 641, 150),
     (1, 624, 400),
     (3, 321, 129),
     (9, 641, 337),
@@ -104,6 +106,23 @@ fn every_element_is_the_chain_of_the_definition() {
                     assert!(bits(&c[1..]) == expected, "packed {shape:?} {a_transposed} {b_transposed} {accumulate}");
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_sum_of_products_is_one_product_along_all_their_steps() {
+    on_every_isa(|| {
+        let mut scratch = GemmScratch::new();
+        let case = Case::new((43, 300, 170));
+        for transposed in [false, true] {
+            let (a, b) = (case.a(transposed), case.b(false));
+            let cuts = [0..1, 1..129, 129..256, 256..300];
+            let packed = cuts.clone().map(|steps| PackedMatrix::pack(b.row_range(steps), Precision::F32));
+            let terms: Vec<_> = cuts.into_iter().map(|steps| a.column_range(steps)).zip(&packed).collect();
+            let mut c = case.c.clone();
+            gemm_sum(MatrixMut::new(&mut c[1..], case.rows, case.columns), &terms, &mut scratch);
+            assert!(bits(&c[1..]) == bits(&case.expected(a, b, false)), "transposed {transposed}");
         }
     });
 }
