@@ -258,6 +258,7 @@ macro_rules! avx512_tile {
 /// The same pointer, of which the compiler knows nothing: else it keeps one for each row, more than there are registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "the block reads nothing")]
 fn opaque(mut pointer: *const f32) -> *const f32 {
     // SAFETY: no instruction at all.
     unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
