@@ -94,13 +94,13 @@ impl Layout {
         let table = Table::try_from(&settled.settings).map_err(|error| Error::Bug(error.to_string()))?;
         let mut text = String::new();
         for section in &self.sections {
-            let _ = write!(text, "{}# {}\n", if text.is_empty() { "" } else { "\n" }, section.about);
+            let _ = writeln!(text, "{}# {}", if text.is_empty() { "" } else { "\n" }, section.about);
             if !section.name.is_empty() {
                 let _ = writeln!(text, "[{}]", section.name);
             }
             for key in &section.keys {
                 let path = section.path(key);
-                let _ = write!(text, "# {}\n", key.about);
+                let _ = writeln!(text, "# {}", key.about);
                 let from = settled.origins.get(&path).map_or_else(String::new, |from| format!("  # from {from}"));
                 let _ = match get(&table, &path) {
                     Some(value) => writeln!(text, "{} = {value}{from}", key.name),

@@ -512,8 +512,8 @@ fn trickle(address: std::net::SocketAddr, request: &[u8], done: &AtomicBool) -> 
                     client.insert(TcpStream::connect(address).map_err(|error| error.to_string())?)
                 }
             };
-            match stream.write(&request[*at % request.len()..][..1]) {
-                Ok(_) => *at += 1,
+            match stream.write_all(&request[*at % request.len()..][..1]) {
+                Ok(()) => *at += 1,
                 Err(_) => *client = None,
             }
         }

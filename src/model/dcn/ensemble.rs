@@ -4,11 +4,11 @@
 //! (Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles"). All members see
 //! the same batches; cost in time and size grows with `members`. One member is the plain network, bit for bit.
 
-use super::common::Common;
 use super::config::DcnConfig;
 use super::frozen::ScoringPrecision;
 use super::learner::DcnLearner;
 use super::model::{DcnModel, DcnScratch, Values};
+use super::sharing::Common;
 use crate::error::Result;
 use crate::model::{Batch, Layout, Learn, OwnSpans, Predict, Slots, Threads};
 

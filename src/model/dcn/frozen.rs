@@ -6,7 +6,7 @@
 //!
 //! A layer that reads x₀ rounds it over ranges [known](Known) from the table, one for each value of an embedding, with about the
 //! same error as over the range of each row (root of the mean square of the logits 0.0037 against 0.0034): so that rows which
-//! share fields can share sums ([`super::common`]).
+//! share fields can share sums ([`super::sharing`]).
 
 use super::experts::{Experts, Hidden};
 use crate::kernels::int8::{GROUP, MOST_DEPTH};

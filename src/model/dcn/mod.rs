@@ -7,11 +7,10 @@
 //! ```
 //!
 //! [`DcnLearner`] learns and freezes into a [`DcnModel`]. `network` holds the dense layers together, `parameters` their tensors and
-//! Adam. `frozen` holds the layers of a model, `common` what rows of a request share of them. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
+//! Adam. `frozen` holds the layers of a model, `sharing` what rows of a request share of them. `narrow` turns slots into rows of the embedding table, `touched` finds those of a batch, `optimizer` makes up for steps that a slot missed. `crew` cuts work for lent
 //! threads so that their number never changes a bit. [`Schedule`] turns steps into rates.
 
 mod block;
-mod common;
 mod config;
 mod crew;
 mod cross;
@@ -30,6 +29,7 @@ mod norm;
 mod optimizer;
 mod parameters;
 mod schedule;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod touched;

@@ -3,7 +3,6 @@
 //! Rows are worked off in blocks that stay in the cache. Every operation of a row is the same whatever its block, so its bits
 //! depend on that row alone.
 
-use super::common::{Common, Readers};
 use super::config::DcnConfig;
 use super::embedding;
 use super::experts::{Experts, Hidden};
@@ -11,6 +10,7 @@ use super::frozen::{Buffers, Known, ScoringPrecision, Weight};
 use super::head::add_dots;
 use super::narrow::Narrow;
 use super::network::HeadReads;
+use super::sharing::{Common, Readers};
 use super::wide;
 use crate::error::{Error, Result};
 use crate::kernels::{Matrix, Part, Precision};

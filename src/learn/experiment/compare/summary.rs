@@ -177,7 +177,7 @@ impl ModelSummary {
             p99_micros_1: median(records().map(|record| record.scoring.one.p99_micros).collect()),
             p99_micros_100: median(records().map(|record| record.scoring.hundred.p99_micros).collect()),
             p50_micros_100: median(records().map(|record| record.scoring.hundred.p50_micros).collect()),
-            components: components(&by_seed(&runs).map(|folds| losses(folds)).collect::<Vec<_>>()),
+            components: components(&by_seed(&runs).map(losses).collect::<Vec<_>>()),
             components_minus_best: None,
             reliability_before: Vec::new(),
             broken_limits: Vec::new(),

@@ -33,13 +33,12 @@ enum Seen {
     Numbers(f64, f64),
 }
 
+/// A code's name, and the least number of its bin where it is one.
+pub(crate) type Name = (String, Option<f64>);
+
 /// Names of the wanted codes, in their order, with the least number of a bin where the feature is numeric. Numbers need all
 /// rows that are looked through, so that their ends are right.
-pub(crate) fn names(
-    wanted: &[Wanted],
-    dataset: &Dataset,
-    interrupt: &Interrupt,
-) -> Result<Vec<Vec<(String, Option<f64>)>>> {
+pub(crate) fn names(wanted: &[Wanted], dataset: &Dataset, interrupt: &Interrupt) -> Result<Vec<Vec<Name>>> {
     let mut seen: Vec<HashMap<u32, Option<Seen>>> =
         wanted.iter().map(|wanted| wanted.codes.iter().map(|code| (*code, None)).collect()).collect();
     let schema = dataset.schema();

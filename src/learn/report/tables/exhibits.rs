@@ -25,7 +25,7 @@ pub(in crate::learn::report) fn sheet(sheet: &Sheet) -> Table {
 fn number_text(number: f64) -> String {
     let text = match number.abs() {
         0.0 => return "0".into(),
-        size if size >= 1e15 || size < 1e-6 => format!("{number:.2e}"),
+        size if !(1e-6..1e15).contains(&size) => format!("{number:.2e}"),
         size if number.fract() == 0.0 || size >= 10_000.0 => {
             let sign = if number < 0.0 { "-" } else { "" };
             format!("{sign}{}", thousands(size.round() as u64))
