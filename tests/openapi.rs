@@ -161,7 +161,7 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
             }
             "additionalProperties" => {
                 let known = schema.get("properties").and_then(Value::as_object);
-                let others = value.as_object().unwrap().iter();
+                let others = value.as_object().into_iter().flatten();
                 for (key, inner) in others.filter(|(key, _)| known.is_none_or(|known| !known.contains_key(*key))) {
                     match rule {
                         Value::Bool(false) => return wrong(&format!("{key} is not known")),

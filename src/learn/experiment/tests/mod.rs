@@ -313,6 +313,6 @@ fn the_example_recipe_is_a_recipe() {
     let recipe = Recipe::read(&path, &[]).unwrap();
     recipe.check_models(&recipe.schema().unwrap().unwrap()).unwrap();
     assert!(recipe.models.len() >= 4 && recipe.models.iter().any(|model| model.points.len() > 1));
-    let changed = Recipe::read(&path, &["seeds=[7]".into()]).unwrap();
+    let changed = Recipe::read(&path, &["seeds=[7, 8]".into()]).unwrap();
     assert_ne!(changed.fingerprint, recipe.fingerprint);
 }
