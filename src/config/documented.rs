@@ -16,7 +16,7 @@ pub struct Key {
     pub default: Option<Value>,
 }
 
-/// A struct made by [`settings!`].
+/// A struct made by `settings!`.
 pub trait Documented {
     /// Its keys, in the order they are written.
     fn keys() -> Vec<Key>;

@@ -172,7 +172,7 @@ pub const NO_INTEGER: i32 = i32::MIN;
 
 per_isa! {
     /// The integers that cells spell as one to eight digits, or as a minus sign and one to seven; [`NO_INTEGER`] where a cell holds
-    /// something else. Cells as [`cell_words`] gives them.
+    /// something else. Cells as [`row_words`] gives them.
     ///
     /// # Panics
     /// When the lengths do not fit.

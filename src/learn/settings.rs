@@ -141,7 +141,7 @@ impl View<'_> {
 }
 
 impl Evidence {
-    /// Of each [`Size`], for those who must know what settings come to before they know the rows.
+    /// Of each `Size`, for those who must know what settings come to before they know the rows.
     pub const SMALL: Evidence = Evidence { rows: 1, clicks: 0 };
     /// See [`Evidence::SMALL`].
     pub const MEDIUM: Evidence = Evidence { rows: 400_000, clicks: 100_000 };

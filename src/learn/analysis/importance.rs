@@ -1,7 +1,7 @@
 //! A bundle and test rows → how much worse it predicts when a field is permuted.
 //!
 //! Permuting a field breaks its tie with the click and with all other fields, and keeps its distribution (Breiman 2001,
-//! "Random forests", section 10). Rows change places only within a block of time (an hour, [`Targets::time_blocks`]): across
+//! "Random forests", section 10). Rows change places only within a block of time (an hour, `Targets::time_blocks`): across
 //! blocks, values would meet times at which they never occurred, and a field that only tells the time would look important.
 //! So what is measured is what a field says *at a given time*. Crosses are made from permuted codes and move with them.
 //!

@@ -50,7 +50,7 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Whether the request just answered should be kept: all at first, one in [`ONE_IN`] once the ring is full.
+    /// Whether the request just answered should be kept: all at first, one in `ONE_IN` once the ring is full.
     pub fn wants(&self) -> bool {
         let offered = self.offered.fetch_add(1, Ordering::Relaxed);
         offered < PLACES || offered.is_multiple_of(ONE_IN)
