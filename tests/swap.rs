@@ -198,10 +198,13 @@ fn what_is_wrong_never_takes_over_and_is_named() {
         assert_eq!((&ready["status"], &ready["model"]), (&json!("ready"), &json!(name(&good))), "{ready}");
         let told = ready["refused"]["reason"].as_str().unwrap();
         assert!(told.contains(name(bad)) && told.contains(reason), "{told}");
-        assert!(get(&server, "/metrics").contains(&format!("pctr_model_refusals_total {count}\n")));
+        let counted = format!("pctr_model_refusals_total {count}\n");
+        wait_until("the refusal is counted", || get(&server, "/metrics").contains(&counted));
         assert_eq!(score(&server, &requests()[0])["model"], name(&good));
-        let last = ledger(&registry).pop().unwrap();
-        assert_eq!((last.happening, last.model.as_deref()), (Happening::Refused, Some(name(bad))));
+        let last = || ledger(&registry).pop().unwrap();
+        wait_until("the refusal is written down", || last().model.as_deref() == Some(name(bad)));
+        let last = last();
+        assert_eq!(last.happening, Happening::Refused);
         assert!(last.reason.unwrap().contains(reason));
     }
     // The registry's folder gone: the same.

@@ -45,7 +45,7 @@ enum Scenario {
     Throughput,
     /// Ten times the load for short times
     Burst,
-    /// Twice what the service can do (the issue asks for --seconds 60)
+    /// Twice what the service can do (a record takes --seconds 60)
     Overload,
     /// 500 slow clients beside a steady load
     Slow,
