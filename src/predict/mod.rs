@@ -7,6 +7,7 @@
 //!
 //! [`scorer`] knows no HTTP and waits for nothing; [`http`] is a skin around it. Nothing here learns.
 
+mod background;
 pub mod budget;
 pub mod fields;
 pub mod given;

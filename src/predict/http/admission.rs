@@ -1,18 +1,24 @@
 //! A body that arrived → a place to be scored in, or "come back later" at once.
 //!
 //! Scoring is short and pure computation, so it runs on the threads that read the sockets, without being handed over. At most
-//! `places` requests are scored at a time, and there is one thread more than places: that one always sees what arrives, so a
-//! request that cannot be answered in time is told so within a fraction of a millisecond, and not when its time is over.
+//! `places` requests are scored at a time, one for each thread. A thread that has scored for [`SLICE`] keeps its place taken until
+//! it has looked at the sockets and read what came, so that a request that cannot be answered in time is told so within a fraction
+//! of a millisecond, and not when its time is over.
 //!
 //! Who finds no place free waits in line. How long that takes is expected from what was measured: the nanoseconds that a byte of
 //! body kept a place lately, times the bytes in line, over the places. A request is turned away when that is more than the
 //! longest wait allowed or half of its own budget. Bytes stand for work because they are known before anything is parsed, and the
-//! cost of a request grows with its candidates, which is what bodies are full of.
+//! cost of a request grows with its candidates, which is what bodies are full of. While requests wait, what happens between two
+//! scorings (answers sent, bodies read, others turned away) counts as part of the cost: it is what those in line wait for too.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 
 /// Share of a new measurement in the running cost.
 const WEIGHT: f64 = 1.0 / 16.0;
@@ -20,10 +26,13 @@ const WEIGHT: f64 = 1.0 / 16.0;
 /// What a request costs whatever its size, in bytes: a request without a body is work too.
 const BYTES_OF_A_REQUEST: usize = 256;
 
+/// How long a thread may score before it looks at the sockets.
+const SLICE: Duration = Duration::from_micros(100);
+
 /// Places to be scored in.
 #[derive(Debug)]
 pub(super) struct Admission {
-    places: Semaphore,
+    places: Arc<Semaphore>,
     count: usize,
     longest_wait: Duration,
     /// Bytes waiting in line.
@@ -32,6 +41,9 @@ pub(super) struct Admission {
     scoring: AtomicUsize,
     /// Nanoseconds that a byte keeps a place, as the bits of an f64: a running mean.
     nanos_a_byte: AtomicU64,
+    began: Instant,
+    /// When a place was left last, in nanoseconds since `began`.
+    left: AtomicU64,
 }
 
 /// A place; free again when it is dropped.
@@ -39,10 +51,11 @@ pub(super) struct Admission {
 pub(super) struct Place<'a> {
     admission: &'a Admission,
     bytes: usize,
+    /// What its cost counts from.
     since: Instant,
     /// How long the request waited for it.
     pub(super) waited: Duration,
-    _permit: SemaphorePermit<'a>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 /// Turned away: the wait that was to be expected.
@@ -52,12 +65,14 @@ pub(super) struct TurnedAway(pub(super) Duration);
 impl Admission {
     pub(super) fn new(places: usize, longest_wait: Duration) -> Admission {
         Admission {
-            places: Semaphore::new(places),
+            places: Arc::new(Semaphore::new(places)),
             count: places,
             longest_wait,
             waiting: AtomicUsize::new(0),
             scoring: AtomicUsize::new(0),
             nanos_a_byte: AtomicU64::new(0_f64.to_bits()),
+            began: Instant::now(),
+            left: AtomicU64::new(0),
         }
     }
 
@@ -74,8 +89,9 @@ impl Admission {
         let since = Instant::now();
         let _in_line = Counted::new(&self.waiting, bytes);
         let permit = self.places.acquire().await.map_err(|_| TurnedAway(expected))?;
-        let now = Instant::now();
-        Ok(self.place(bytes, now, now - since, permit))
+        // While others wait, the place costs time from the moment when the one before left it.
+        let left = self.began + Duration::from_nanos(self.left.load(Ordering::Relaxed));
+        Ok(self.place(bytes, left.max(since), since.elapsed(), permit))
     }
 
     /// How long a request that comes now would wait.
@@ -88,7 +104,7 @@ impl Admission {
 
     fn place<'a>(&'a self, bytes: usize, since: Instant, waited: Duration, permit: SemaphorePermit<'a>) -> Place<'a> {
         self.scoring.fetch_add(bytes, Ordering::Relaxed);
-        Place { admission: self, bytes, since, waited, _permit: permit }
+        Place { admission: self, bytes, since, waited, permit: Some(permit) }
     }
 }
 
@@ -96,12 +112,35 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let admission = self.admission;
         admission.scoring.fetch_sub(self.bytes, Ordering::Relaxed);
-        let cost = self.since.elapsed().as_nanos() as f64 / self.bytes as f64;
+        let (now, took) = (admission.began.elapsed(), self.since.elapsed());
+        admission.left.store(now.as_nanos() as u64, Ordering::Relaxed);
+        let cost = took.as_nanos() as f64 / self.bytes as f64;
         let known = f64::from_bits(admission.nanos_a_byte.load(Ordering::Relaxed));
         let updated = if known == 0.0 { cost } else { known + WEIGHT * (cost - known) };
         // Two that end at once may lose one measurement; the mean does not mind.
         admission.nanos_a_byte.store(updated.to_bits(), Ordering::Relaxed);
+        if let (true, Ok(runtime), Some(permit)) = (slice_is_over(took), Handle::try_current(), self.permit.take()) {
+            permit.forget();
+            let places = admission.places.clone();
+            runtime.spawn(async move {
+                // Once until the sockets were asked, and once until what came was read.
+                yield_now().await;
+                yield_now().await;
+                places.add_permits(1);
+            });
+        }
     }
+}
+
+/// Adds to what this thread scored since it last looked at the sockets; says whether it should look.
+fn slice_is_over(took: Duration) -> bool {
+    thread_local! {
+        static SCORED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+    let scored = SCORED.get() + took;
+    let over = scored >= SLICE;
+    SCORED.set(if over { Duration::ZERO } else { scored });
+    over
 }
 
 /// An amount added to a counter for as long as this lives.
@@ -152,6 +191,41 @@ mod tests {
         assert_eq!(expected, Duration::from_millis(133));
         drop(first);
         assert!(admission.enter(10, Duration::ZERO).await.is_ok());
+    }
+
+    #[test]
+    fn what_came_is_seen_before_the_next_is_scored() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let admission = Arc::new(Admission::new(1, SECOND));
+        let (tell, events) = std::sync::mpsc::channel();
+        runtime.block_on(async {
+            let arrival = tell.clone();
+            tokio::spawn(async move {
+                tokio::net::TcpStream::from_std(server).unwrap().readable().await.unwrap();
+                arrival.send("a request arrived").unwrap();
+            });
+            tokio::spawn(async move {
+                let place = admission.enter(0, SECOND).await.unwrap();
+                // While the first is scored, a second one is ready and a third one arrives.
+                let (admission, second) = (admission.clone(), tell.clone());
+                tokio::spawn(async move {
+                    let place = admission.enter(0, SECOND).await.unwrap();
+                    second.send("the second was scored").unwrap();
+                    assert!(place.waited > Duration::ZERO);
+                });
+                std::io::Write::write_all(&mut client, b"x").unwrap();
+                std::thread::sleep(2 * SLICE);
+                tell.send("the first was scored").unwrap();
+                drop(place);
+            });
+            tokio::task::yield_now().await;
+        });
+        let next = || events.recv_timeout(SECOND).unwrap();
+        assert_eq!([next(), next(), next()], ["the first was scored", "a request arrived", "the second was scored"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! A request as it comes from the socket → its whole body, its budget and a place to be scored in.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -76,8 +79,13 @@ async fn taken(
 
 async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Refusal> {
     let limits = &shared.options.limits;
-    let whole = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await {
+    let mut whole = pin!(Limited::new(body, limits.body_bytes).collect());
+    // Most bodies came with their heads and need no timer.
+    let whole = match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
+        Poll::Ready(whole) => Ok(whole),
+        Poll::Pending => tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await,
+    };
+    match whole {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limits.body_bytes)),
         Ok(Err(error)) => Err(Refusal::new(RefusalKind::BodyUnreadable, format!("the body cannot be read: {error}"))),

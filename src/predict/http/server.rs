@@ -73,9 +73,8 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     let shared = Arc::new(Shared::with(live.clone(), options.clone(), bidder, registry, token, log));
 
     let place = PathBuf::from(options.listen.to_string());
-    // One thread more than requests are scored at a time: it sees what arrives meanwhile.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(threads + 1).thread_name("answer").enable_all().build();
+    let runtime = builder.worker_threads(threads).thread_name("answer").enable_all().build();
     let runtime = runtime.map_err(Error::io(&place, "start threads for"))?;
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Listeners { runtime: &runtime, serving: JoinSet::new(), shared: shared.clone(), stopped };

@@ -131,7 +131,7 @@ settings! {
         pub stage: String = PRODUCTION.into(),
         /// Address and port that clients use; port 0 takes any free one.
         pub listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// Requests scored at the same time (0 to 1024); 0 for one a core. One thread more looks after connections.
+        /// Requests scored at the same time (0 to 1024); 0 for one a core.
         pub threads: usize = 0,
         /// Milliseconds between two looks at the registry (1 to 3600000).
         pub poll_ms: u64 = 1000,

@@ -1,6 +1,6 @@
 //! The thread that keeps a service: it follows the registry, writes the ledger, and tells those who count.
 //!
-//! It runs at the lowest priority, so that opening and warming a model takes only the time that requests leave.
+//! It gives way to requests, so that opening and warming a model takes only the time that they leave.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::ledger::{Entry, Happening};
 use super::{Follower, Live, LiveModel, Look, RefusedBundle, Swap};
+use crate::predict::background::give_way;
 
 /// What the keeper needs to know.
 #[derive(Debug, Clone)]
@@ -76,8 +77,7 @@ impl Keeper {
         }
         let mut work = Work { live: live.clone(), follower, ledger, service, tell };
         let thread = thread::Builder::new().name("keeper".into()).spawn(move || {
-            // A wish only: where it is not granted, requests share the processor with the next model.
-            let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);
+            give_way();
             work.run(&asked, poll);
         })?;
         Ok(Keeper { live, thread: Some(thread), stop: Some(asks) })
@@ -86,8 +86,6 @@ impl Keeper {
 
 /// Longest time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
-/// As `nice` counts it.
-const LOWEST_PRIORITY: i32 = 19;
 
 impl Drop for Keeper {
     fn drop(&mut self) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::files::Files;
 use super::line::Line;
 use super::{Answer, Counters};
+use crate::predict::background::give_way;
 
 /// Pause between two looks into the queue. Looking, and not being woken, so that requests make no system call to hand over.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -33,8 +34,7 @@ impl Writer {
 
     /// Until nobody can send any more and everything that waits is written.
     pub(super) fn run(&mut self, answers: &Receiver<Answer>) {
-        // A wish only: where it is not granted, lines take a little time from requests.
-        let _ = rustix::process::setpriority_process(None, 10);
+        give_way();
         loop {
             let ended = self.drain(answers);
             if ended {
