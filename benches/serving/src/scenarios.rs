@@ -19,7 +19,7 @@ use crate::driver::{Framing, Load, Outcome, drive};
 use crate::models::{Kind, Models, SEEDS};
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
-use crate::service::{Part, Service, free_address, pin};
+use crate::service::{Part, Service, free_address, give_way, pin};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -470,8 +470,10 @@ fn promote_in_turn(
     every: Duration,
     done: &AtomicBool,
 ) -> Result<u32, String> {
-    // Publishing and promoting are another process's work, on another processor.
-    pin(Part::Load);
+    // Publishing and promoting are another process's work. It must not take time from the load: then the load would be late and
+    // the service blamed. So it has what the service leaves.
+    pin(Part::Service);
+    give_way();
     let mut count = 0;
     while count < most && !done.load(Ordering::Relaxed) {
         let current = registry.resolve(PRODUCTION).map_err(|error| error.to_string())?.model;

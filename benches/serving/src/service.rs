@@ -7,6 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
+
 /// A running child.
 pub struct Service {
     child: Child,
@@ -33,6 +37,14 @@ pub fn pin(part: Part) {
     };
     if let Some(chosen) = chosen {
         core_affinity::set_for_current(*chosen);
+    }
+}
+
+/// Lets this thread run only while nobody else wants its processor.
+pub fn give_way() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+        eprintln!("this thread disturbs the service: {error:?}");
     }
 }
 

@@ -76,22 +76,21 @@ impl Admission {
         }
     }
 
-    /// A place for a request with a body of `bytes`, of which `left` of its budget is left.
-    pub(super) async fn enter(&self, bytes: usize, left: Duration) -> Result<Place<'_>, TurnedAway> {
+    /// A place for a request with a body of `bytes` that arrived `at`, of which `left` of its budget is left.
+    pub(super) async fn enter(&self, bytes: usize, at: Instant, left: Duration) -> Result<Place<'_>, TurnedAway> {
         let bytes = bytes + BYTES_OF_A_REQUEST;
         if let Ok(permit) = self.places.try_acquire() {
-            return Ok(self.place(bytes, Instant::now(), Duration::ZERO, permit));
+            return Ok(self.place(bytes, at, Duration::ZERO, permit));
         }
         let expected = self.expected_wait();
         if expected > self.longest_wait.min(left / 2) {
             return Err(TurnedAway(expected));
         }
-        let since = Instant::now();
         let _in_line = Counted::new(&self.waiting, bytes);
         let permit = self.places.acquire().await.map_err(|_| TurnedAway(expected))?;
         // While others wait, the place costs time from the moment when the one before left it.
         let left = self.began + Duration::from_nanos(self.left.load(Ordering::Relaxed));
-        Ok(self.place(bytes, left.max(since), since.elapsed(), permit))
+        Ok(self.place(bytes, left.max(at), at.elapsed(), permit))
     }
 
     /// How long a request that comes now would wait.
@@ -112,8 +111,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let admission = self.admission;
         admission.scoring.fetch_sub(self.bytes, Ordering::Relaxed);
-        let (now, took) = (admission.began.elapsed(), self.since.elapsed());
-        admission.left.store(now.as_nanos() as u64, Ordering::Relaxed);
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.since);
+        admission.left.store(now.duration_since(admission.began).as_nanos() as u64, Ordering::Relaxed);
         let cost = took.as_nanos() as f64 / self.bytes as f64;
         let known = f64::from_bits(admission.nanos_a_byte.load(Ordering::Relaxed));
         let updated = if known == 0.0 { cost } else { known + WEIGHT * (cost - known) };
@@ -182,15 +182,15 @@ mod tests {
     #[tokio::test]
     async fn places_are_given_at_once_while_there_are_some() {
         let admission = Admission::new(2, Duration::ZERO);
-        let first = admission.enter(10, Duration::ZERO).await.unwrap();
-        let second = admission.enter(10, Duration::ZERO).await.unwrap();
+        let first = admission.enter(10, Instant::now(), Duration::ZERO).await.unwrap();
+        let second = admission.enter(10, Instant::now(), Duration::ZERO).await.unwrap();
         assert_eq!((first.waited, second.waited), (Duration::ZERO, Duration::ZERO));
         busy(&admission, 1e6);
-        let TurnedAway(expected) = admission.enter(10, SECOND).await.unwrap_err();
+        let TurnedAway(expected) = admission.enter(10, Instant::now(), SECOND).await.unwrap_err();
         // Two of 266 bytes, half done, on two places: 133 bytes of a millisecond each.
         assert_eq!(expected, Duration::from_millis(133));
         drop(first);
-        assert!(admission.enter(10, Duration::ZERO).await.is_ok());
+        assert!(admission.enter(10, Instant::now(), Duration::ZERO).await.is_ok());
     }
 
     #[test]
@@ -209,11 +209,11 @@ mod tests {
                 arrival.send("a request arrived").unwrap();
             });
             tokio::spawn(async move {
-                let place = admission.enter(0, SECOND).await.unwrap();
+                let place = admission.enter(0, Instant::now(), SECOND).await.unwrap();
                 // While the first is scored, a second one is ready and a third one arrives.
                 let (admission, second) = (admission.clone(), tell.clone());
                 tokio::spawn(async move {
-                    let place = admission.enter(0, SECOND).await.unwrap();
+                    let place = admission.enter(0, Instant::now(), SECOND).await.unwrap();
                     second.send("the second was scored").unwrap();
                     assert!(place.waited > Duration::ZERO);
                 });
@@ -231,17 +231,17 @@ mod tests {
     #[tokio::test]
     async fn who_can_be_served_in_time_waits() {
         let admission = Admission::new(1, SECOND);
-        let first = admission.enter(0, SECOND).await.unwrap();
+        let first = admission.enter(0, Instant::now(), SECOND).await.unwrap();
         busy(&admission, 1e6);
         let wait = async {
-            let place = admission.enter(0, SECOND).await.unwrap();
+            let place = admission.enter(0, Instant::now(), SECOND).await.unwrap();
             assert!(place.waited >= Duration::from_millis(5));
         };
         let leave = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert_eq!(admission.expected_wait(), Duration::from_millis(128 + 256), "one in line, one in place");
             // Half of its own budget is less than what is to be expected.
-            assert!(admission.enter(0, Duration::from_millis(700)).await.is_err());
+            assert!(admission.enter(0, Instant::now(), Duration::from_millis(700)).await.is_err());
             drop(first);
         };
         tokio::join!(wait, leave);

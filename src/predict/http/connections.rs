@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
@@ -21,6 +21,7 @@ use axum::routing::future::RouteFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -144,6 +145,7 @@ where
     let mut look = pin!(tokio::time::sleep(pace.next_look(limits).unwrap_or_default()));
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!("connection ended: {error}");
@@ -166,8 +168,7 @@ where
 /// What a connection is doing, and since when.
 #[derive(Debug)]
 struct Pace {
-    opened: Instant,
-    /// Nanoseconds from `opened` to the begin of the phase, times 4, plus the phase.
+    /// When the phase began, in nanoseconds of the system's coarse clock, times 4, plus the phase.
     phase: AtomicU64,
 }
 
@@ -180,12 +181,13 @@ const BUSY: u64 = 2;
 
 impl Pace {
     fn new() -> Pace {
-        Pace { opened: Instant::now(), phase: AtomicU64::new(IDLE) }
+        let pace = Pace { phase: AtomicU64::new(IDLE) };
+        pace.begin(IDLE);
+        pace
     }
 
     fn begin(&self, phase: u64) {
-        let nanos = self.opened.elapsed().as_nanos() as u64;
-        self.phase.store(nanos << 2 | phase, Ordering::Relaxed);
+        self.phase.store(now() << 2 | phase, Ordering::Relaxed);
     }
 
     /// Bytes came.
@@ -199,7 +201,7 @@ impl Pace {
     fn next_look(&self, limits: &Limits) -> Option<Duration> {
         let (header, idle) = (Duration::from_millis(limits.header_ms), Duration::from_millis(limits.idle_ms));
         let state = self.phase.load(Ordering::Relaxed);
-        let took = self.opened.elapsed().saturating_sub(Duration::from_nanos(state >> 2));
+        let took = Duration::from_nanos(now().saturating_sub(state >> 2));
         let left = match state & 3 {
             IDLE => idle.checked_sub(took)?,
             HEAD => header.checked_sub(took)?,
@@ -209,6 +211,12 @@ impl Pace {
         // An idle connection may begin a head at any time.
         Some(left.min(header).max(Duration::from_millis(1)))
     }
+}
+
+/// Nanoseconds of a clock that never steps, to some milliseconds: every request asks several times, and limits are seconds.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::MonotonicCoarse);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 /// A stream that tells its pace.

@@ -70,7 +70,7 @@ async fn taken(
     let body = read(shared, body).await?;
     let at = Instant::now();
     let left = asked.unwrap_or(Duration::from_micros(shared.options.budget.default_us));
-    let place = shared.admission.enter(body.len(), left).await;
+    let place = shared.admission.enter(body.len(), at, left).await;
     let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
     shared.meters.waited(place.waited);
     let id = head.headers.get(ID).and_then(|id| id.to_str().ok());
