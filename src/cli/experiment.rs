@@ -114,7 +114,7 @@ pub(crate) fn summary(comparison: &Comparison) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     let truth = comparison.truth_log_loss.is_some();
-    let mut header = vec!["model", "test log loss", "AUC", "PCOC", "rows/s", "p99 µs (100 rows)"];
+    let mut header = vec!["model", "test log loss", "AUC", "PCOC", "rows/s", "p99 µs\n100 rows"];
     if truth {
         header.insert(2, "excess");
     }

@@ -27,6 +27,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::progress::AboveBars;
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::learn::Interrupt;
@@ -100,7 +101,7 @@ impl Context {
     /// Tells people something on standard error, unless they asked for quiet.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = AboveBars.write_all(format!("{text}\n").as_bytes());
         }
     }
 }
@@ -167,7 +168,7 @@ pub fn report(error: &Error) {
 fn start_logs(quiet: bool, format: LogFormat) {
     let default = if quiet { LevelFilter::ERROR } else { LevelFilter::INFO };
     let asked = std::env::var("PCTR_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| AboveBars);
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(default));
     let registry = tracing_subscriber::registry();
     let _ = match format {

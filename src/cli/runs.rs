@@ -2,9 +2,9 @@
 //! left, below the lines of those that are finished and above one for the whole.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Context;
 use super::progress::{self, Unit};
@@ -25,33 +25,19 @@ pub(super) struct Shown<'a> {
 struct AtWork {
     bar: ProgressBar,
     started: Instant,
-}
-
-/// How long the runs that are not done will take, by those that are.
-struct TimeLeft {
-    begun: Instant,
-    runs: usize,
-    done: usize,
-    /// Runs that were there already took no time.
-    kept: usize,
-    /// Progress of runs at work, 0 to 1 each.
-    shares: BTreeMap<String, f64>,
+    /// How much of it is done, 0 to 1.
+    share: f64,
 }
 
 impl<'a> Shown<'a> {
     pub(super) fn new(context: &'a Context) -> Shown<'a> {
-        let target = match context.quiet {
-            true => ProgressDrawTarget::hidden(),
-            false => ProgressDrawTarget::stderr_with_hz(8),
-        };
-        let left = TimeLeft { begun: Instant::now(), runs: 0, done: 0, kept: 0, shares: BTreeMap::new() };
         Shown {
             context,
-            bars: MultiProgress::with_draw_target(target),
+            bars: progress::bars(context),
             preparing: None,
             whole: None,
             at_work: BTreeMap::new(),
-            left,
+            left: TimeLeft::default(),
         }
     }
 
@@ -68,7 +54,7 @@ impl<'a> Shown<'a> {
     pub(super) fn show(&mut self, event: Event<'_>) {
         match event {
             Event::Preparing(at) => {
-                let make = || self.bars.add(progress::bar(self.context, "preparing", Unit::Bytes, at.total_bytes));
+                let make = || progress::bar(self.context, "preparing", Unit::Bytes, at.total_bytes);
                 self.preparing.get_or_insert_with(make).set_position(at.bytes);
             }
             Event::Planned(plan) => self.planned(plan),
@@ -79,17 +65,17 @@ impl<'a> Shown<'a> {
                     None => self.bars.add(bar),
                 };
                 bar.set_prefix(run.to_owned());
-                self.at_work.insert(run.to_owned(), AtWork { bar, started: Instant::now() });
-                self.left.shares.insert(run.to_owned(), 0.0);
+                self.at_work.insert(run.to_owned(), AtWork { bar, started: Instant::now(), share: 0.0 });
+                self.left.started(run);
             }
             Event::Training { run, progress } => {
-                if let Some(AtWork { bar, .. }) = self.at_work.get(run) {
+                if let Some(AtWork { bar, share, .. }) = self.at_work.get_mut(run) {
                     bar.set_length(progress.total_rows);
                     bar.set_position(progress.rows);
                     let valid = progress.valid_log_loss.map_or(String::new(), |loss| format!(", valid {loss:.5}"));
                     bar.set_message(format!("log loss {:.5}{valid}", progress.log_loss));
+                    *share = progress.rows as f64 / progress.total_rows.max(1) as f64;
                 }
-                self.left.shares.insert(run.to_owned(), progress.rows as f64 / progress.total_rows.max(1) as f64);
                 self.show_whole();
             }
             Event::Finished { record, kept } => {
@@ -105,9 +91,8 @@ impl<'a> Shown<'a> {
             Event::Replaying => self.say_whole("replaying auctions".into()),
             Event::Analyzing { what } => self.say_whole(what.to_owned()),
             Event::Comparing => {
-                let runs = self.left.runs;
                 self.clear();
-                self.context.note(format_args!("comparing {runs} runs"));
+                self.context.note(format_args!("comparing {} runs", self.left.done));
             }
         }
     }
@@ -127,22 +112,21 @@ impl<'a> Shown<'a> {
             thousands(data.valid.rows),
             thousands(data.test.rows)
         ));
-        (self.left.begun, self.left.runs) = (Instant::now(), plan.runs);
+        let models = plan.models.iter().map(|model| (model.name.as_str(), model.runs + model.trials));
+        self.left = TimeLeft::new(plan.parallel, models);
         let bar = ProgressBar::new(plan.runs as u64).with_style(style("{prefix:<24} {bar:24} {pos}/{len} {msg}"));
         bar.set_prefix("all runs");
         self.whole = Some(self.bars.add(bar));
     }
 
     fn finished(&mut self, run: &str, what: &str, kept: bool) {
-        let took = self.at_work.remove(run).map_or(0.0, |AtWork { bar, started }| {
+        let took = self.at_work.remove(run).map_or(0.0, |AtWork { bar, started, .. }| {
             bar.finish_and_clear();
             started.elapsed().as_secs_f64()
         });
-        self.left.shares.remove(run);
-        self.left.done += 1;
-        self.left.kept += usize::from(kept);
+        self.left.finished(run, (!kept).then_some(took));
         let how = if kept { "kept".to_owned() } else { format!("{took:.1} s") };
-        self.bars.suspend(|| self.context.note(format_args!("{run:<24} {what} ({how})")));
+        self.context.note(format_args!("{run:<24} {what} ({how})"));
         self.show_whole();
     }
 
@@ -150,8 +134,11 @@ impl<'a> Shown<'a> {
         if let Some(bar) = &self.whole {
             bar.set_position(self.left.done as u64);
         }
-        if let Some(seconds) = self.left.seconds(self.left.begun.elapsed()) {
-            self.say_whole(format!("about {} left", duration(seconds)));
+        let at_work = self.at_work.iter();
+        let at_work: Vec<_> =
+            at_work.map(|(run, at)| (run.as_str(), at.started.elapsed().as_secs_f64(), at.share)).collect();
+        if let Some((seconds, all)) = self.left.seconds(&at_work) {
+            self.say_whole(format!("{} {} left", if all { "about" } else { "at least" }, duration(seconds)));
         }
     }
 
@@ -162,12 +149,70 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// How long the runs that are not done will take, by those of the same model that are done or at work.
+#[derive(Default)]
+struct TimeLeft {
+    parallel: usize,
+    done: usize,
+    models: Vec<ModelTime>,
+}
+
+struct ModelTime {
+    name: String,
+    /// Runs that have not begun.
+    queued: usize,
+    /// Of each run that is done and was not there before.
+    seconds: Vec<f64>,
+}
+
 impl TimeLeft {
-    /// Seconds left after `elapsed`, if the rest is as fast as what was run so far.
-    fn seconds(&self, elapsed: Duration) -> Option<f64> {
-        let worked = (self.done - self.kept) as f64 + self.shares.values().sum::<f64>();
-        let rest = self.runs as f64 - self.done as f64 - self.shares.values().sum::<f64>();
-        (worked > 0.0).then(|| elapsed.as_secs_f64() / worked * rest)
+    fn new<'m>(parallel: usize, models: impl Iterator<Item = (&'m str, usize)>) -> TimeLeft {
+        let models = models.map(|(name, queued)| ModelTime { name: name.into(), queued, seconds: Vec::new() });
+        TimeLeft { parallel, done: 0, models: models.collect() }
+    }
+
+    /// The model of a run, whose name begins with the model's and a dash. Of several, the longest name.
+    fn model(&self, run: &str) -> Option<usize> {
+        let begins = |model: &ModelTime| run.strip_prefix(&model.name).is_some_and(|rest| rest.starts_with('-'));
+        let fitting = self.models.iter().enumerate().filter(|(_, model)| begins(model));
+        fitting.max_by_key(|(_, model)| model.name.len()).map(|(at, _)| at)
+    }
+
+    fn started(&mut self, run: &str) {
+        if let Some(at) = self.model(run) {
+            self.models[at].queued = self.models[at].queued.saturating_sub(1);
+        }
+    }
+
+    fn finished(&mut self, run: &str, seconds: Option<f64>) {
+        self.done += 1;
+        if let Some(at) = self.model(run) {
+            self.models[at].seconds.extend(seconds);
+        }
+    }
+
+    /// Seconds left, and whether every model that has runs left was seen at work: of others it is only known that they take
+    /// time, and the mean of the models seen stands for them. `at_work`: run, seconds since it began, share that is done.
+    fn seconds(&self, at_work: &[(&str, f64, f64)]) -> Option<(f64, bool)> {
+        let mean = |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let expected = |(_, elapsed, share): &(&str, f64, f64)| (*share > 0.02).then(|| elapsed / share);
+        let of_model = |(at, model): (usize, &ModelTime)| {
+            let running = at_work.iter().filter(|(run, ..)| self.model(run) == Some(at)).filter_map(expected);
+            mean(&model.seconds.iter().copied().chain(running).collect::<Vec<_>>())
+        };
+        let known: Vec<Option<f64>> = self.models.iter().enumerate().map(of_model).collect();
+        let stranger = mean(&known.iter().copied().flatten().collect::<Vec<_>>())?;
+        let (mut sum, mut longest, mut all) = (0.0, 0.0_f64, true);
+        for (model, known) in self.models.iter().zip(&known) {
+            all &= known.is_some() || model.queued == 0;
+            sum += model.queued as f64 * known.unwrap_or(stranger);
+        }
+        for run in at_work {
+            let whole = expected(run).or_else(|| known[self.model(run.0)?]).unwrap_or(stranger);
+            let rest = (whole - run.1).max(0.0);
+            (sum, longest) = (sum + rest, longest.max(rest));
+        }
+        Some(((sum / self.parallel.max(1) as f64).max(longest), all))
     }
 }
 
@@ -190,13 +235,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_left_goes_by_what_was_run() {
-        let shares = BTreeMap::from([("a".to_owned(), 0.5), ("b".to_owned(), 0.5)]);
-        let left = TimeLeft { begun: Instant::now(), runs: 10, done: 4, kept: 2, shares };
-        // Three runs' worth in 30 s, five to go.
-        assert_eq!(left.seconds(Duration::from_secs(30)), Some(50.0));
-        let nothing = TimeLeft { begun: Instant::now(), runs: 2, done: 2, kept: 2, shares: BTreeMap::new() };
-        assert_eq!(nothing.seconds(Duration::from_secs(1)), None);
+    fn time_left_goes_by_the_runs_of_each_model() {
+        let mut left = TimeLeft::new(2, [("lr", 4), ("lr-2", 3), ("dcn", 2)].into_iter());
+        assert_eq!(left.seconds(&[]), None, "nothing was seen");
+        for run in ["lr-1", "lr-2-1", "lr-2"] {
+            left.started(run);
+        }
+        left.finished("lr-1", Some(4.0));
+        left.finished("lr-2", None);
+        assert_eq!((left.done, left.models[0].queued, left.models[1].queued), (2, 2, 2), "the longest name is a run's");
+        // Two runs of 4 s, two of 10 s, two of the mean of these, and 5 s of the one at work, two at a time.
+        assert_eq!(left.seconds(&[("lr-2-1", 5.0, 0.5)]), Some((23.5, false)));
+        left.started("dcn-1");
+        left.started("dcn-2");
+        let at_work = [("lr-2-1", 5.0, 0.5), ("dcn-1", 30.0, 0.25), ("dcn-2", 1.0, 0.0)];
+        // What is not yet anywhere takes as long as the others of its model.
+        assert_eq!(left.seconds(&at_work), Some((121.0, true)));
+        for model in &mut left.models {
+            model.queued = 0;
+        }
+        assert_eq!(left.seconds(&at_work[1..2]), Some((90.0, true)), "the longest at work is not shared out");
+    }
+
+    #[test]
+    fn times_as_people_say_them() {
         assert_eq!(
             [duration(0.25), duration(75.0), duration(600.0), duration(9000.0)],
             ["0.2 s", "75 s", "10 min", "2.5 h"]

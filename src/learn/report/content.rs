@@ -115,7 +115,7 @@ fn leaderboard(comparison: &Comparison) -> Section {
         chart(
             "Cost and quality",
             "Left and low is good. The dashed line joins models that can be published and that none beats in both; circles \
-             without a filling are references.",
+             without a filling are references. Upright lines: interval of the difference from the best.",
             charts::frontier(&comparison.models, 100),
             legend(comparison),
         ),

@@ -27,7 +27,8 @@
   for (const table of all('table')) {
     const body = table.tBodies[0];
     const rows = Array.from(body.rows);
-    if (rows.length < 2) continue;
+    // A table of names and values is no list.
+    if (rows.length < 2 || table.classList.contains('text')) continue;
     for (const head of all('thead th', table)) {
       const sort = made('button', { type: 'button', textContent: head.textContent });
       head.replaceChildren(sort);
@@ -62,17 +63,22 @@
     });
   }
 
-  // Legends show and hide their series.
-  for (const entry of all('ul.legend li')) {
-    const toggle = made('button', { type: 'button' });
-    toggle.append(...entry.childNodes);
-    toggle.setAttribute('aria-pressed', 'true');
-    entry.append(toggle);
-    toggle.addEventListener('click', () => {
-      const shown = toggle.getAttribute('aria-pressed') !== 'true';
-      toggle.setAttribute('aria-pressed', String(shown));
-      all('g[data-s="' + entry.dataset.s + '"]', entry.closest('figure')).forEach((group) => group.classList.toggle('off', !shown));
+  // Legends show and hide their series. Of many lines with intervals, the first ones are shown at first: more cannot be told apart.
+  for (const legend of all('ul.legend')) {
+    const figure = legend.closest('figure');
+    const crowded = legend.children.length > 5 && figure.querySelector('g[data-s] .line') && figure.querySelector('.whisker');
+    Array.from(legend.children).forEach((entry, at) => {
+      const toggle = made('button', { type: 'button' });
+      toggle.append(...entry.childNodes);
+      entry.append(toggle);
+      const show = (shown) => {
+        toggle.setAttribute('aria-pressed', String(shown));
+        all('g[data-s="' + entry.dataset.s + '"]', figure).forEach((group) => group.classList.toggle('off', !shown));
+      };
+      toggle.addEventListener('click', () => show(toggle.getAttribute('aria-pressed') !== 'true'));
+      show(!crowded || at < 3);
     });
+    if (crowded) figure.querySelector('figcaption').append(' The first three are shown; click a name for more.');
   }
 
   // Points: the text of the one under the pointer, or of the one that the arrow keys are at.

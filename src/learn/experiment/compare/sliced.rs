@@ -372,8 +372,8 @@ impl SlicedBy {
         match self {
             SlicedBy::Field(name) => name.clone(),
             SlicedBy::Frequency(name) => format!("training rows of {name}"),
-            SlicedBy::Hour => "hour of the day (UTC)".into(),
-            SlicedBy::ScoreBand => "score of the leader".into(),
+            SlicedBy::Hour => "hour (UTC)".into(),
+            SlicedBy::ScoreBand => "score band".into(),
             SlicedBy::Time => "time".into(),
             SlicedBy::Age => "age of the model".into(),
         }

@@ -25,8 +25,8 @@ use crate::model::features::hash::{missing_code, salt};
 const FIELDS: usize = 6;
 /// Names of buckets of frequency, and the training rows at which the next one begins.
 const FREQUENCIES: [(&str, u64); 6] = [
-    ("new: no training rows", 1),
-    ("1 to 9 training rows", 10),
+    ("none, new", 1),
+    ("1 to 9", 10),
     ("10 to 99", 100),
     ("100 to 999", 1_000),
     ("1,000 to 9,999", 10_000),

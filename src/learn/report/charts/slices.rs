@@ -135,7 +135,7 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
         high: ends.1 + margin,
         format: |value| trimmed(value, 4),
     };
-    let mut frame = Frame::of_rows(axis, 212.0, ROW * lines.len() as f64 + 60.0);
+    let mut frame = Frame::of_rows(axis, 242.0, ROW * lines.len() as f64 + 60.0);
     let (zero, top, bottom) = (frame.x_at(0.0), frame.top(), frame.bottom());
     frame.push(format_args!("<path class=\"zero\" d=\"M{zero:.1} {top}V{bottom:.1}\"/>"));
     let color = series(at);
@@ -143,8 +143,8 @@ pub(in crate::learn::report) fn forest(models: &[ModelSummary], slicings: &[&Sli
         let y = top + ROW * (place as f64 + 0.5);
         let (from, to, x) = (frame.x_at(*low), frame.x_at(*high), frame.x_at(*value));
         let hover = escape(&format!("{name}: {value:+.5} [{low:+.5}, {high:+.5}], {rows} rows"));
-        let name = escape(&shortened(name, 28));
-        frame.push(format_args!("<text x=\"206\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
+        let name = escape(&shortened(name, 34));
+        frame.push(format_args!("<text x=\"236\" y=\"{:.1}\" class=\"end\">{name}</text>", y + 4.0));
         frame.push(format_args!("<path class=\"bar {color}\" d=\"M{from:.1} {y:.1}H{to:.1}\"/>"));
         frame.push(format_args!(
             "<circle class=\"fill {color} pt\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{hover}</title></circle>"
