@@ -1,4 +1,5 @@
-//! `delong.json` (structural components from their definition, numpy, scipy) → AUCs, covariances and quantiles.
+//! `delong.json` (structural components from their definition, numpy, scipy; checked against MLstatkit) → AUCs, covariances and
+//! quantiles.
 
 use pctr::metrics::Predictions;
 use pctr::metrics::delong::Placements;

@@ -1,29 +1,34 @@
 """Writes delong.json: predictions of three models on the same rows, and what an independent implementation says of their AUCs.
 
     python -m venv venv && venv/bin/pip install numpy==2.4.6 scipy==1.17.1 scikit-learn==1.9.1
+    venv/bin/pip install --no-deps MLstatkit==0.1.91
     venv/bin/python tests/golden/make_delong.py
 
 The structural components are taken from their definition (DeLong, DeLong and Clarke-Pearson 1988, eq. 4 and 5): every click is
 compared with every other row in one m x n matrix. That is O(m n) and shares nothing with the O(n log n) placements of pctr.
-numpy.cov and scipy.stats.norm do the rest; the AUC itself is checked against scikit-learn's.
+numpy.cov and scipy.stats.norm do the rest. The AUC itself is checked against scikit-learn's, and what comes out of each pair (z and p)
+against MLstatkit's DeLong test, which is a third implementation (the fast one of Sun and Xu 2014, as in R's pROC).
 Quantiles of Student's t and of the normal distribution are scipy's.
 """
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import scipy
 import sklearn
+from MLstatkit import Delong_test
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-PINNED = {"scikit-learn": "1.9.1", "numpy": "2.4.6", "scipy": "1.17.1"}
+PINNED = {"scikit-learn": "1.9.1", "numpy": "2.4.6", "scipy": "1.17.1", "MLstatkit": "0.1.91"}
 
 
 def main():
     found = {"scikit-learn": sklearn.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
+    found["MLstatkit"] = version("MLstatkit")
     if found != PINNED:
         sys.exit(f"expected {PINNED}, found {found}")
     rng = np.random.default_rng(1988)
@@ -61,6 +66,8 @@ def case(name, rng, rows, ctr, digits):
     for a, b in ((0, 1), (0, 2), (1, 2)):
         error = np.sqrt(covariance[a, a] + covariance[b, b] - 2 * covariance[a, b])
         p_value = 2 * stats.norm.sf(abs(aucs[a] - aucs[b]) / error)
+        z, known = Delong_test(labels, models[b], models[a], return_ci=False, return_auc=False)[:2]
+        assert abs((aucs[a] - aucs[b]) / error - z) < 1e-9 and abs(p_value - known) < 1e-9, (name, a, b, z, known)
         pairs.append({"a": a, "b": b, "estimate": aucs[a] - aucs[b], "standard_error": error, "p_value": p_value})
     return {
         "name": name,
