@@ -53,7 +53,10 @@ pub(super) async fn serve(
         }
         Err(_) => {
             shared.meters.refused(RefusalKind::Overloaded);
-            turn_away(stream, shared.options.budget.retry_after_s);
+            // Who expects keys first could not read it.
+            if tls.is_none() {
+                turn_away(stream, shared.options.budget.retry_after_s);
+            }
         }
     };
     let mut stopped = stop.clone();
