@@ -15,7 +15,7 @@ use pctr::model::bundle::{Bundle, ModelKind, Parts, Tier};
 use pctr::model::calibration::Calibrator;
 use pctr::predict::http::{ServeOptions, ServerHandle, Source, spawn};
 use pctr::predict::live::{Beyond, Entry, Follower, Happening, SwapSettings, compare, history};
-use pctr::predict::live::{Live, LiveModel, Look};
+use pctr::predict::live::{Live, LiveModel, Look, Shift};
 use pctr::registry::{PRODUCTION, Registry, SchemaChange};
 use serde_json::{Value, json};
 
@@ -230,14 +230,19 @@ fn shifted(by: f64) -> Bundle {
     Bundle::new(parts, manifest.provenance, manifest.profile, manifest.metrics)
 }
 
-/// A live model that has answered `requests()` several times, as the ring keeps them.
+/// A live model that has answered 200 requests with the same candidate twice, as the ring keeps them.
 fn asked(model: LiveModel) -> Live {
+    asked_again(model, 200)
+}
+
+/// The same, where only so many of the requests are different ones.
+fn asked_again(model: LiveModel, different: usize) -> Live {
     use pctr::model::row::Cell;
     use pctr::predict::given::Given;
     let live = Live::new(model);
     let mut given = Given::default();
     for row in 0..200 {
-        let cells = bundles::row(row);
+        let cells = bundles::row(row % different);
         let cells = || cells.iter().enumerate().map(|(column, text)| (column, bundles::cell(text)));
         let nothing = std::iter::empty::<(usize, Cell<'_>)>;
         if live.recent().wants() {
@@ -303,6 +308,24 @@ fn shifts_are_those_of_the_answers() {
     }
     assert!((1.0..1.3).contains(&shift.calibration_ratio) && shift.psi > same.psi, "{shift:?}");
     assert_eq!(compare(&live.model(), &moved, &[]), None);
+}
+
+#[test]
+fn what_chance_gives_is_no_shift() {
+    let (good, moved) = (shifted(0.0), LiveModel::new(shifted(0.25)).unwrap());
+    let compared = |different: usize| {
+        let live = asked_again(LiveModel::new(good.clone()).unwrap(), different);
+        compare(&live.model(), &moved, &live.recent().requests()).unwrap()
+    };
+    // χ² of nine degrees of freedom exceeds 27.9 once in a thousand times; 400 candidates are 200 rows at most.
+    let (many, few) = (compared(200), compared(4));
+    assert_eq!((many.candidates, few.candidates), (400, 400));
+    assert!((0.27..0.6).contains(&many.psi_by_chance), "{many:?}");
+    assert!(few.psi_by_chance > 3.0, "four rows may fall anywhere: {few:?}");
+    let judged = |psi: f64, shift: &Shift| SwapSettings::default().judge(&Shift { psi, ..shift.clone() });
+    assert_eq!((judged(0.4, &many), judged(3.0, &few)), (None, None));
+    let told = judged(1.0, &many).expect("a shift that chance does not give");
+    assert!(told.contains("the stability index is 1.000, expected at most 0.25 and 0."), "{told}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 //! Both score the sample of recent requests, on the thread of whoever prepares the swap. So the new model is warm in every sense
 //! (its memory was touched where requests touch it), and what it would change is known before it answers anybody. Scores are
 //! compared after calibration, as `logit p = ln(p / (1 − p))`: a price is a multiple of the probability, and equal steps of the
-//! logit are about equal ratios of it.
+//! logit are about equal ratios of it. The distributions are compared too, and few requests, or the same ones again and again, say
+//! little about these: what chance gives for as many different rows is no shift.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +16,9 @@ use super::recent::RecentRequest;
 use crate::config::settings;
 use crate::error::Error;
 use crate::metrics::histogram::Histogram;
-use crate::metrics::stability::{equal_mass_counts, expected_by_chance, stability_index};
+use crate::metrics::stability::{equal_mass_counts, greatest_by_chance, independent, stability_index};
 use crate::model::bundle::{Bundle, ScoreScratch};
+use crate::model::features::hash::row_fingerprint;
 
 /// Bins of the population stability index.
 const BINS: usize = 10;
@@ -37,7 +40,7 @@ pub struct Shift {
     pub greatest: f64,
     /// Population stability index of the probabilities, over bins of about equal numbers of old ones.
     pub psi: f64,
-    /// What the index would be on average when two samples of this size had the same distribution.
+    /// What the index exceeds once in a thousand times when two samples of as many different rows have the same distribution.
     pub psi_by_chance: f64,
     /// Mean of the new probabilities over mean of the old ones.
     pub calibration_ratio: f64,
@@ -109,8 +112,11 @@ impl SwapSettings {
                 shift.mean, self.mean_shift
             ));
         }
-        if shift.psi - shift.psi_by_chance > self.stability_index {
-            beyond.push(format!("the stability index is {:.3}, expected at most {}", shift.psi, self.stability_index));
+        if shift.psi > self.stability_index + shift.psi_by_chance {
+            beyond.push(format!(
+                "the stability index is {:.3}, expected at most {} and {:.3} by chance",
+                shift.psi, self.stability_index, shift.psi_by_chance
+            ));
         }
         let ratio = shift.calibration_ratio;
         if !(1.0 / self.calibration_ratio..=self.calibration_ratio).contains(&ratio) {
@@ -127,15 +133,17 @@ pub fn compare(old: &LiveModel, new: &LiveModel, requests: &[RecentRequest]) -> 
     let (mut of_old, mut of_new) = (Scorer::new(&old.bundle), Scorer::new(&new.bundle));
     let (mut before, mut after) = (Histogram::probabilities(), Histogram::probabilities());
     let mut differences = Vec::new();
+    let mut rows: HashMap<u64, u64> = HashMap::new();
     let mut refused = 0;
     for request in requests {
         let (old, new) = (of_old.score(request), of_new.score(request));
         for (old, new) in old.iter().zip(new) {
             match (old, new) {
                 (Some(old), Some(new)) => {
-                    before.record(*old);
-                    after.record(*new);
-                    differences.push(logit(*new) - logit(*old));
+                    before.record(old.probability);
+                    after.record(new.probability);
+                    differences.push(logit(new.probability) - logit(old.probability));
+                    *rows.entry(old.row).or_default() += 1;
                 }
                 (Some(_), None) => refused += 1,
                 (None, _) => {}
@@ -149,10 +157,7 @@ pub fn compare(old: &LiveModel, new: &LiveModel, requests: &[RecentRequest]) -> 
     let count = differences.len();
     let quantile = |share: f64| differences.get((share * count as f64) as usize).copied().unwrap_or(0.0);
     let (counts_before, counts_after) = equal_mass_counts(&before, &after, BINS);
-    let psi_by_chance = match count as u64 {
-        0 => 0.0,
-        count => expected_by_chance(counts_before.len(), count, count),
-    };
+    let different = independent(rows.into_values()).max(1.0);
     Some(Shift {
         requests: requests.len(),
         candidates: count,
@@ -161,7 +166,7 @@ pub fn compare(old: &LiveModel, new: &LiveModel, requests: &[RecentRequest]) -> 
         quantiles: [0.05, 0.5, 0.95].map(quantile),
         greatest: differences.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0),
         psi: stability_index(&counts_before, &counts_after).unwrap_or(0.0),
-        psi_by_chance,
+        psi_by_chance: greatest_by_chance(counts_before.len(), different, different),
         calibration_ratio: after.mean().zip(before.mean()).map_or(1.0, |(after, before)| after / before),
     })
 }
@@ -176,7 +181,15 @@ struct Scorer<'b> {
     codes: Vec<u32>,
     scratch: ScoreScratch,
     probabilities: Vec<f64>,
-    scored: Vec<Option<f64>>,
+    scored: Vec<Option<ScoredRow>>,
+}
+
+/// What a bundle says of a row.
+#[derive(Debug, Clone, Copy)]
+struct ScoredRow {
+    probability: f64,
+    /// Fingerprint of the encoded row.
+    row: u64,
 }
 
 impl<'b> Scorer<'b> {
@@ -185,8 +198,8 @@ impl<'b> Scorer<'b> {
         Scorer { bundle, codes, scratch: ScoreScratch::default(), probabilities: Vec::new(), scored: Vec::new() }
     }
 
-    /// A probability for each candidate, `None` for one that the encoder refuses.
-    fn score(&mut self, request: &RecentRequest) -> &[Option<f64>] {
+    /// What it says of each candidate, `None` for one that the encoder refuses.
+    fn score(&mut self, request: &RecentRequest) -> &[Option<ScoredRow>] {
         self.scored.clear();
         let Scorer { bundle, codes, scratch, probabilities, scored } = self;
         let columns = &bundle.schema.columns;
@@ -200,7 +213,8 @@ impl<'b> Scorer<'b> {
                 if bundle.encoder.encode(row, codes).is_ok() {
                     bundle.score(codes, scratch, probabilities);
                 }
-                scored.push(probabilities.first().copied());
+                let row = row_fingerprint(codes);
+                scored.push(probabilities.first().map(|&probability| ScoredRow { probability, row }));
             },
         );
         scored
