@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::page::html;
 use super::{Shared, json};
 
 /// What each path takes and answers, as OpenAPI 3.1.
@@ -22,7 +23,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/readyz", get(answer_ready))
         .route("/metrics", get(answer_metrics))
         .route("/openapi.json", get(|| async { json(StatusCode::OK, OPENAPI) }))
-        .route("/docs", get(|| async { axum::response::Html(DOCS) }))
+        .route("/docs", get(|| async { html(DOCS) }))
 }
 
 async fn answer_ready(State(shared): State<Arc<Shared>>) -> Response {

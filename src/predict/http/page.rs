@@ -90,13 +90,18 @@ impl Chapter {
 }
 
 async fn answer_page() -> Response {
+    html(include_str!("page.html"))
+}
+
+/// A page that may load nothing but what this service serves.
+pub(super) fn html(page: &'static str) -> Response {
     let head = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-cache"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (head, include_str!("page.html")).into_response()
+    (head, page).into_response()
 }
 
 async fn answer_numbers(State(shared): State<Arc<Shared>>) -> Response {
