@@ -416,7 +416,10 @@ impl Drop for Program {
 /// 10,000 where this process may open as many files, else as many as it may.
 #[test]
 fn ten_thousand_idle_connections_do_no_harm() {
-    let allowed = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20) as usize;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
     let count = 10_000.min(allowed.saturating_sub(300));
     let program = Program::start(&[]);
     let held: Vec<TcpStream> = (0..count).map(|_| TcpStream::connect(program.address).unwrap()).collect();

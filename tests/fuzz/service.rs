@@ -1,4 +1,5 @@
-//! A service in this thread: a body → status and answer, which must make sense whatever the body is.
+//! A service in this thread: a body → status and answer, which must make sense whatever the body is. And what the checks of both
+//! parsers share: whether a text is JSON by another reader's word, and the same JSON with other white space.
 
 use std::sync::Arc;
 
@@ -6,12 +7,22 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use pctr::predict::http::Shared;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tower::ServiceExt;
 
 /// A service and the thread's runtime.
 pub(crate) struct Service {
     router: Router,
     runtime: tokio::runtime::Runtime,
+}
+
+/// An answer.
+pub(crate) struct Answered {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// What it says; null where it has no body.
+    pub(crate) body: Value,
 }
 
 impl Service {
@@ -22,8 +33,8 @@ impl Service {
     }
 
     /// Asks, and checks: no 5xx, an answer in JSON wherever there is one, and an error that says what kind it is.
-    pub(crate) fn ask(&self, path: &str, body: &[u8]) {
-        let request = Request::post(path).header("x-budget-us", "1000000").body(Body::from(body.to_vec()));
+    pub(crate) fn ask(&self, path: &str, body: &[u8]) -> Answered {
+        let request = Request::post(path).header("x-budget-us", "60000000").body(Body::from(body.to_vec()));
         let request = request.expect("the request is well-formed");
         let (status, answer) = self.runtime.block_on(async {
             let response = self.router.clone().oneshot(request).await.expect("the router cannot fail");
@@ -32,12 +43,46 @@ impl Service {
         });
         assert!(!status.is_server_error(), "{status}: {}", String::from_utf8_lossy(&answer));
         if status == StatusCode::NO_CONTENT {
-            return assert!(answer.is_empty());
+            assert!(answer.is_empty());
+            return Answered { status, body: Value::Null };
         }
-        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("answers are JSON");
+        let body: Value = serde_json::from_slice(&answer).expect("answers are JSON");
         match status.is_success() {
-            true => assert!(answer["error"].is_null()),
-            false => assert!(answer["error"]["kind"].is_string() && answer["error"]["message"].is_string()),
+            true => assert!(body["error"].is_null()),
+            false => assert!(body["error"]["kind"].is_string() && body["error"]["message"].is_string()),
+        }
+        Answered { status, body }
+    }
+}
+
+/// The text, when it is JSON.
+pub(crate) fn is_json(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    serde_json::from_str::<&RawValue>(text).is_ok().then_some(text)
+}
+
+/// JSON with `between` around what gives it its structure, and no other white space outside of strings.
+pub(crate) fn relaid(json: &str, between: &str) -> String {
+    let mut relaid = String::with_capacity(2 * json.len());
+    let (mut inside, mut escaped) = (false, false);
+    for letter in json.chars() {
+        match letter {
+            _ if inside => {
+                inside = escaped || letter != '"';
+                escaped = !escaped && letter == '\\';
+                relaid.push(letter);
+            }
+            ' ' | '\t' | '\n' | '\r' => {}
+            '{' | '}' | '[' | ']' | ':' | ',' => {
+                relaid.push_str(between);
+                relaid.push(letter);
+                relaid.push_str(between);
+            }
+            _ => {
+                inside = letter == '"';
+                relaid.push(letter);
+            }
         }
     }
+    relaid
 }
