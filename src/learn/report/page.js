@@ -66,7 +66,7 @@
   // Legends show and hide their series. Of many lines with intervals, the first ones are shown at first: more cannot be told apart.
   for (const legend of all('ul.legend')) {
     const figure = legend.closest('figure');
-    const crowded = legend.children.length > 5 && figure.querySelector('g[data-s] .line') && figure.querySelector('.whisker');
+    const crowded = legend.children.length > 4 && figure.querySelector('g[data-s] .line') && figure.querySelector('.whisker');
     Array.from(legend.children).forEach((entry, at) => {
       const toggle = made('button', { type: 'button' });
       toggle.append(...entry.childNodes);
