@@ -81,9 +81,23 @@ try {
     await toggle.press('Space');
     assert.ok(await series.isVisible());
   });
+  await step('of many reliability lines the first three are drawn until others are asked for', async () => {
+    const figure = page.locator('figure', { has: page.locator('h3', { hasText: /^Reliability$/ }) });
+    const names = figure.locator('ul.legend button');
+    const count = await names.count();
+    const drawn = async () => (await names.evaluateAll((all) => all.filter((one) => one.getAttribute('aria-pressed') === 'true'))).length;
+    assert.equal(await drawn(), count > 4 ? 3 : count);
+    if (count > 4) {
+      const last = figure.locator(`g[data-s="${count - 1}"]`).first();
+      assert.ok(!await last.isVisible());
+      await names.last().click();
+      assert.ok(await last.isVisible());
+      await names.last().click();
+    }
+  });
   await step('points are read by pointer and by keys', async () => {
     const figure = page.locator('figure', { has: page.locator('h3', { hasText: /^Reliability$/ }) });
-    await figure.locator('.pt').last().hover();
+    await figure.locator('.pt:visible').last().hover();
     assert.match(await page.locator('#tip').innerText(), /predicted .* observed/);
     await page.mouse.move(1, 1);
     await figure.locator('svg').focus();
