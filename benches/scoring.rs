@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench scoring -- BUNDLE LOG            a table: microseconds of requests of 1 to 300 candidates
+//! cargo bench --bench scoring -- BUNDLE LOG service    a table: nanoseconds of requests from their bytes to those of the answers
 //! cargo bench --bench scoring -- BUNDLE LOG SLOTS      a turn at a time, as another program asks on standard input, so that both are
 //!                                                      timed alternately in one run (`baselines/peers/onnx_scoring.py` asks)
 //! logits PRECISION FILE            → writes the logits of all rows of SLOTS, f32, little-endian; answers "ok"
@@ -15,6 +16,8 @@
 
 #[path = "scoring/requests.rs"]
 mod requests;
+#[path = "scoring/service.rs"]
+mod service;
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -41,6 +44,7 @@ fn main() {
     let log = Log::read(Path::new(log), &bundle, MOST_ROWS);
     match slots {
         [] => requests::table(&bundle, &log),
+        [service] if service == "service" => service::table(&bundle, &log),
         [slots, ..] => answer(&bundle, &log, Path::new(slots)),
     }
 }

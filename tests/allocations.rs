@@ -1,4 +1,5 @@
-//! Once warm, the scorer allocates nothing, whatever the model and the rungs of the ladder that a request uses.
+//! Once warm, the scorer allocates nothing, whatever the model and the rungs of the ladder that a request uses; and a service as much
+//! for a long request as for a short one.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(unsafe_code, reason = "an allocator that counts is one")]
@@ -7,12 +8,17 @@ mod bundles;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pctr::model::bundle::Tier;
-use pctr::predict::LiveModel;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use pctr::model::bundle::{ModelKind, Tier};
 use pctr::predict::budget::Budget;
+use pctr::predict::http::{Limits, Shared, app};
 use pctr::predict::scorer::{Scratch, score, warm};
+use pctr::predict::{Live, LiveModel};
+use tower::ServiceExt;
 
 /// The system's allocator, counting what this thread asks of it.
 struct Counting;
@@ -110,4 +116,29 @@ fn a_warm_scorer_allocates_nothing() {
         let has_cheap = model.bundle.has(Tier::Cheap);
         assert!(seen[0] > 0 && seen[2] > 0 && (seen[1] > 0) == has_cheap, "{kind}: tiers used {seen:?}");
     }
+}
+
+#[tokio::test]
+async fn reading_and_answering_allocate_the_same_for_any_request() {
+    let live = Live::new(LiveModel::new(bundles::bundle(ModelKind::Ftrl, 1)).unwrap());
+    let service = app(Shared::new(Arc::new(live), Limits::default()));
+    let small = r#"{"candidates": [{"site": "news"}]}"#.to_owned();
+    let candidate = r#"{"id": "\u00e9", "slot": 1, "\u0061ge": -1.5, "tags": ["a", "\u0062", 3], "note": {"x": [1]}}"#;
+    let context = r#"{"site": "a \"quoted\" site", "bid_floor": "0.5", "when": null}"#;
+    let large =
+        format!(r#"{{"candidates": [{candidate}{}], "context": {context}}}"#, format!(", {candidate}").repeat(99));
+    let mut counted = Vec::new();
+    // All that is ever allocated for a body is allocated by the first ones.
+    for body in [&small, &large, &small, &large, &small, &large] {
+        let request = Request::post("/v1/score").header("x-budget-us", "60000000");
+        let request = request.body(Body::from(body.clone())).unwrap();
+        let (service, before) = (service.clone(), COUNT.get());
+        let response = service.oneshot(request).await.unwrap();
+        counted.push(COUNT.get() - before);
+        assert_eq!(response.status(), StatusCode::OK);
+        let answer = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(answer.len() < 200 || answer.len() > 100 * 80, "{} bytes", answer.len());
+    }
+    assert_eq!(counted[2..4], counted[4..], "{counted:?}");
+    assert_eq!(counted[4], counted[5], "{counted:?}");
 }

@@ -190,6 +190,111 @@ async fn what_is_wrong_is_refused_with_kind_and_field() {
     assert!(metrics.contains("pctr_requests_total 0\n"), "{metrics}");
 }
 
+/// A request whose keys stand in another order for each seed, spelled with and without escapes and blanks, in the context or in the
+/// candidate; some are the same twice, once in each.
+fn shuffled(cells: &[(&str, &str)], seed: usize) -> String {
+    let blank = [" ", "", "\n\t", "  "][seed % 4];
+    let mut objects = [Vec::new(), Vec::new()];
+    for place in 0..cells.len() {
+        let (name, cell) = cells[(place * [1, 5][seed / 4 % 2] + seed) % cells.len()];
+        let name = match (seed / 3 + place).is_multiple_of(5) {
+            true => name.chars().map(|letter| format!("\\u{:04X}", u32::from(letter))).collect(),
+            false => name.to_owned(),
+        };
+        let field = |cell: &str| format!("{blank}\"{name}\"{blank}:{blank}{cell}{blank}");
+        let is_own = (seed >> (place % 5)) & 1 == 1;
+        objects[usize::from(is_own)].push(field(cell));
+        if is_own && (seed + place).is_multiple_of(3) {
+            objects[0].push(field("\"something else\""));
+        }
+    }
+    let [context, own] = objects.map(|fields| format!("{{{}}}", fields.join(",")));
+    match seed.is_multiple_of(2) {
+        true => format!(r#"{{"context":{context},"candidates":[{own}{blank}]}}{blank}"#),
+        false => format!(r#"{blank}{{"candidates":[{blank}{own}],{blank}"context":{context}}}"#),
+    }
+}
+
+#[tokio::test]
+async fn keys_may_stand_in_any_order() {
+    let service = service();
+    let cells = [
+        ("site", r#""a \"quoted\" site""#),
+        ("slot", r#""007""#),
+        ("tags", r#"["sp\u006frt", 7, "c"]"#),
+        ("bid_floor", "1.50"),
+        ("note", r#"[{"\ud800": [null, "}"]}]"#),
+        ("age", "30"),
+    ];
+    let whole = |cells: &[(&str, &str)]| -> String {
+        let fields: Vec<String> = cells.iter().map(|(name, cell)| format!("\"{name}\": {cell}")).collect();
+        format!(r#"{{"candidates": [{{{}}}]}}"#, fields.join(", "))
+    };
+    let expected = probabilities(&service, &whole(&cells)).await[0];
+    assert_ne!(expected, probabilities(&service, r#"{"candidates": [{}]}"#).await[0]);
+    for seed in 0..200 {
+        let body = shuffled(&cells, seed);
+        assert_eq!(probabilities(&service, &body).await[0], expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_stands_or_breaks_as_a_whole() {
+    let live = Live::new(LiveModel::new(bundle(ModelKind::Ftrl, 1)).unwrap());
+    let service = app(Shared::new(Arc::new(live), Limits { candidates: 3, ..Limits::default() }));
+    let good = r#"{"context": {"site": "news"}, "candidates": [{"id": "\ud83d\ude00", "slot": 1}, {"id": null}]}"#;
+    // What is wrong with one request leaves the others as they are.
+    let wrong = [
+        (r#"{"candidates": [{"site": {"deep": [1, {"er": "}]"}]}}, {}]}"#, "wrong_type"),
+        (r#"{"candidates": [{"site": "\ud800"}]}"#, "invalid_json"),
+        (r#"{"candidates": [{"s": 1}, {"t": 2}]}"#, "unknown_field"),
+        (r#"{"context": {"age": 1, "age": 2}, "candidates": [{}]}"#, "duplicate_field"),
+        (r#"{"candidates": [{}, {}, {}, {}]}"#, "too_many_candidates"),
+        (r#"{"candidates": [{"age": "old"}]}"#, "invalid_number"),
+        (r#"{"candidates": []}"#, "no_candidates"),
+        (r#"["candidates"]"#, "wrong_type"),
+    ];
+    let items: Vec<&str> = wrong.iter().flat_map(|(request, _)| [*request, good]).collect();
+    let whole = format!(r#"{{"requests": [{}]}}"#, items.join(", "));
+    let (status, text) = call(&service, Method::POST, "/v1/score/batch", whole.clone()).await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let answers = answer["answers"].as_array().unwrap();
+    let (_, alone) = score(&service, good).await;
+    assert_eq!(answers.len(), items.len());
+    for (answers, (request, kind)) in answers.chunks(2).zip(wrong) {
+        assert_eq!(answers[0]["error"]["kind"], kind, "{request}: {}", answers[0]);
+        assert_eq!(answers[1]["candidates"], alone["candidates"], "behind {request}");
+    }
+    assert!(text.contains(r#"{"id":"\ud83d\ude00","probability":"#), "{text}");
+
+    // Wherever the body breaks off, nothing of it is scored.
+    let (_, before) = call(&service, Method::GET, "/metrics", "").await;
+    let scored =
+        |metrics: &str| metrics.lines().find(|line| line.starts_with("pctr_candidates_total")).map(str::to_owned);
+    for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+        let (status, answer) = call(&service, Method::POST, "/v1/score/batch", whole[..end].to_owned()).await;
+        assert!(status == StatusCode::BAD_REQUEST && answer.contains("invalid_json"), "{}: {answer}", &whole[..end]);
+    }
+    for (body, kind) in [
+        (format!("{whole}]"), "invalid_json"),
+        (whole.replace("null", "nil"), "invalid_json"),
+        (whole.replace("deep", "\\deep"), "invalid_json"),
+        (whole.replacen("requests", "request", 1), "unknown_field"),
+        (format!(r#"{{"requests": [{good}], "requests": []}}"#), "duplicate_field"),
+        (format!(r#"{{"requests": {good}}}"#), "wrong_type"),
+        ("{}".into(), "no_requests"),
+        (r#"{"requests": []}"#.into(), "no_requests"),
+        (format!(r#"{{"requests": [{}{good}]}}"#, format!("{good},").repeat(100)), "batch_too_long"),
+    ] {
+        let body: String = body;
+        let (status, answer) = call(&service, Method::POST, "/v1/score/batch", body.clone()).await;
+        assert!(status == StatusCode::BAD_REQUEST && answer.contains(&format!("\"{kind}\"")), "{body}: {answer}");
+    }
+    let (_, after) = call(&service, Method::GET, "/metrics", "").await;
+    assert_eq!(scored(&before), scored(&after));
+}
+
 #[tokio::test]
 async fn deep_nesting_is_refused_without_harm() {
     let live = Live::new(LiveModel::new(bundle(ModelKind::Ftrl, 1)).unwrap());

@@ -40,6 +40,11 @@ impl Log {
         self.rows.len() / candidates
     }
 
+    /// Rows of a request.
+    pub(crate) fn rows(&self, request: usize, candidates: usize) -> &[Vec<Vec<u8>>] {
+        &self.rows[request * candidates..(request + 1) * candidates]
+    }
+
     /// Answers a request; leaves the answer in `scratch`.
     pub(crate) fn score<'s>(
         &self,
@@ -49,7 +54,7 @@ impl Log {
         budget: &Budget<'_>,
         scratch: &'s mut Scratch,
     ) -> &'s [Scored] {
-        let rows = &self.rows[request * candidates..(request + 1) * candidates];
+        let rows = self.rows(request, candidates);
         score(
             model,
             Own { log: self, row: &rows[0], context: true, next: 0 },

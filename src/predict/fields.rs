@@ -4,16 +4,23 @@
 //! reads (label, weight, time, group, ignored ones) may be given, so that a row of a log can be sent as it is; they have no
 //! effect.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 
+use super::json::Key;
 use crate::error::nearest;
 use crate::model::schema::{FeatureKind, Schema};
+
+/// The key under which a candidate has its id.
+pub const ID: &str = "id";
 
 /// Columns by name.
 #[derive(Debug)]
 pub struct Fields {
-    by_name: HashMap<String, usize>,
     columns: Vec<Column>,
+    /// Positions of the columns, in the order of their names' lengths and then of their bytes.
+    by_name: Vec<usize>,
+    /// The columns' names, and behind them [`ID`], as objects have them.
+    keys: Vec<Option<Key>>,
 }
 
 /// What a request needs to know of a column.
@@ -53,21 +60,31 @@ impl Fields {
                 })
                 .unwrap_or(if kinds.next().is_some() { Reader::Single } else { Reader::Nothing })
         };
-        let columns = schema.columns.iter().enumerate();
-        Fields {
-            by_name: columns.clone().map(|(column, name)| (name.clone(), column)).collect(),
-            columns: columns.map(|(column, name)| Column { name: name.clone(), reader: reader(column) }).collect(),
-        }
+        let columns: Vec<Column> = (schema.columns.iter().enumerate())
+            .map(|(column, name)| Column { name: name.clone(), reader: reader(column) })
+            .collect();
+        let keys = schema.columns.iter().map(String::as_str).chain([ID]).map(Key::new).collect();
+        let mut by_name: Vec<usize> = (0..columns.len()).collect();
+        by_name.sort_unstable_by(|a, b| shorter_first(columns[*a].name.as_bytes(), columns[*b].name.as_bytes()));
+        Fields { columns, by_name, keys }
     }
 
     /// Position of a column by name.
-    pub fn position(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+    pub fn position(&self, name: impl AsRef<[u8]>) -> Option<usize> {
+        let name = name.as_ref();
+        let found = self.by_name.binary_search_by(|column| shorter_first(self.columns[*column].name.as_bytes(), name));
+        found.ok().map(|found| self.by_name[found])
     }
 
     /// A column by position.
     pub fn column(&self, position: usize) -> &Column {
         &self.columns[position]
+    }
+
+    /// The name of a column as an object has it, if that needs no escape; [`Fields::count`] stands for [`ID`].
+    #[inline]
+    pub fn key(&self, position: usize) -> Option<&Key> {
+        self.keys.get(position)?.as_ref()
     }
 
     /// Number of columns.
@@ -84,6 +101,11 @@ impl Fields {
             None => nearest(name, self.columns.iter().map(|column| column.name.as_str())),
         }
     }
+}
+
+/// Lengths nearly always tell names apart.
+fn shorter_first(a: &[u8], b: &[u8]) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -107,6 +129,11 @@ mod tests {
         assert_eq!(reader("price"), Some(Reader::Single));
         assert_eq!(reader("tags"), Some(Reader::Bag { separator: b'|' }));
         assert_eq!(reader("start"), None);
+        for (position, name) in schema.columns.iter().enumerate() {
+            assert_eq!((fields.position(name), &fields.column(position).name), (Some(position), name));
+            assert!(fields.key(position).unwrap().begins(format!("{name:?}: \"a value\"").as_bytes()));
+        }
+        assert!(fields.key(fields.count()).unwrap().begins(br#""id":"a long text""#));
         assert!(fields.hint("start", &schema).contains("read from the field \"a\""));
         assert!(fields.hint("pric", &schema).contains("did you mean \"price\"?"));
     }

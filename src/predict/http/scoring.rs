@@ -11,7 +11,7 @@ use axum::response::Response;
 use super::intake::{Arrived, take};
 use super::observer::Known;
 use super::refusal::Refusal;
-use super::wire::{self, Item, Rules};
+use super::wire::{self, BatchAnswer, Buffers, Rules};
 use super::{Shared, json};
 use crate::predict::scorer::{Scored, Scratch, score};
 use crate::predict::{Budget, LiveModel};
@@ -19,16 +19,20 @@ use crate::predict::{Budget, LiveModel};
 thread_local! {
     /// Buffers of the scorer, one set a thread.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Those of the reader of bodies.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 pub(super) async fn answer_score(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     take(shared, request, |shared, arrived| {
         let model = shared.live.model();
-        let request = wire::Request::read(wire::document(arrived.body)?, "the body", &model, rules(shared))?;
-        let answer = scored(shared, &model, &request, arrived, |scored| {
-            wire::answer(model.name(), &request, scored, arrived.at)
-        })??;
-        Ok(json(StatusCode::OK, answer))
+        BUFFERS.with_borrow_mut(|buffers| {
+            let request = wire::read(arrived.body, &model, rules(shared), buffers)?;
+            let answer = scored(shared, &model, request, arrived, |scored| {
+                wire::answer(model.name(), request, scored, arrived.at)
+            })?;
+            Ok(json(StatusCode::OK, answer))
+        })
     })
     .await
 }
@@ -37,22 +41,26 @@ pub(super) async fn answer_batch(State(shared): State<Arc<Shared>>, request: Req
     take(shared, request, |shared, arrived| {
         // One model for the whole batch.
         let model = shared.live.model();
-        let body = wire::document(arrived.body)?;
-        let requests = wire::requests(body, shared.options.limits.batch, shared.options.requests.unknown_fields)?;
-        let items: Vec<Item<'_>> = (requests.into_iter())
-            .map(|request| {
-                let request = wire::Request::read(request, "the request", &model, rules(shared))?;
-                let scored = scored(shared, &model, &request, arrived, <[Scored]>::to_vec)?;
-                Ok(Item::Scored(request, scored))
-            })
-            .map(|item: Result<Item<'_>, Refusal>| {
-                item.unwrap_or_else(|refusal| {
-                    shared.meters.refused(refusal.kind);
-                    Item::Refused(refusal)
-                })
-            })
-            .collect();
-        Ok(json(StatusCode::OK, wire::batch(model.name(), &items, arrived.at)?))
+        BUFFERS.with_borrow_mut(|buffers| {
+            let requests = wire::read_batch(arrived.body, &model, rules(shared), buffers)?;
+            let mut answer = BatchAnswer::new(model.name());
+            let refuse = |answer: &mut BatchAnswer, refusal: &Refusal| {
+                shared.meters.refused(refusal.kind);
+                answer.refused(refusal);
+            };
+            for request in requests {
+                match request {
+                    Ok(request) => {
+                        let write = |scored: &[Scored]| answer.scored(request, scored);
+                        if let Err(refusal) = scored(shared, &model, request, arrived, write) {
+                            refuse(&mut answer, &refusal);
+                        }
+                    }
+                    Err(refusal) => refuse(&mut answer, refusal),
+                }
+            }
+            Ok(json(StatusCode::OK, answer.finish(arrived.at)))
+        })
     })
     .await
 }
@@ -61,7 +69,7 @@ pub(super) async fn answer_batch(State(shared): State<Arc<Shared>>, request: Req
 fn scored<Used>(
     shared: &Shared,
     model: &Arc<LiveModel>,
-    request: &wire::Request<'_>,
+    request: wire::Request<'_>,
     arrived: &Arrived<'_>,
     use_them: impl FnOnce(&[Scored]) -> Used,
 ) -> Result<Used, Refusal> {
@@ -83,5 +91,6 @@ pub(super) fn with_scratch<Used>(work: impl FnOnce(&mut Scratch) -> Used) -> Use
 }
 
 fn rules(shared: &Shared) -> Rules {
-    Rules { candidates: shared.options.limits.candidates, unknown: shared.options.requests.unknown_fields }
+    let (limits, unknown) = (&shared.options.limits, shared.options.requests.unknown_fields);
+    Rules { candidates: limits.candidates, batch: limits.batch, unknown }
 }

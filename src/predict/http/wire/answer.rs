@@ -1,107 +1,111 @@
-//! Probabilities → the body of an answer.
+//! Probabilities → the body of an answer, written from its first byte to its last.
 
-use std::cell::Cell;
 use std::time::Instant;
 
-use serde::ser::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use super::Request;
-use crate::predict::http::refusal::{Refusal, RefusalKind, Told};
+use crate::predict::http::refusal::Refusal;
 use crate::predict::json::Hex;
 use crate::predict::scorer::Scored;
 
-/// The answer to one request of a batch.
-pub(in crate::predict::http) enum Item<'a> {
-    /// Its candidates, scored.
-    Scored(Request<'a>, Vec<Scored>),
-    /// Why it was not scored.
-    Refused(Refusal),
-}
+/// Bytes of an answer about one candidate with a short id.
+const CANDIDATE: usize = 112;
 
-/// The answer to one request. `micros` counts from `arrived` to here.
+/// The answer to one request. Its `micros` count from `arrived` to here.
 pub(in crate::predict::http) fn answer(
     model: &str,
-    request: &Request<'_>,
+    request: Request<'_>,
     scored: &[Scored],
     arrived: Instant,
-) -> Result<Vec<u8>, Refusal> {
-    #[derive(serde::Serialize)]
-    struct Answer<'a, Candidates: Serialize> {
-        model: &'a str,
-        candidates: Candidates,
-        micros: u64,
-    }
-
-    let mut body = Vec::with_capacity(64 + 112 * scored.len());
-    let answer = Answer { model, candidates: candidates(request, scored), micros: micros(arrived) };
-    write(&mut body, &answer)?;
-    Ok(body)
+) -> Vec<u8> {
+    let mut body = begin(model, "candidates", scored.len() * CANDIDATE);
+    candidates(&mut body, request, scored);
+    end(body, arrived)
 }
 
-/// The answer to a batch: one item for each request, in their order.
-pub(in crate::predict::http) fn batch(model: &str, items: &[Item<'_>], arrived: Instant) -> Result<Vec<u8>, Refusal> {
-    #[derive(serde::Serialize)]
-    struct Answer<'a, Answers: Serialize> {
-        model: &'a str,
-        answers: Answers,
-        micros: u64,
-    }
-
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Shown<'a, Candidates: Serialize> {
-        Candidates(Candidates),
-        Error(Told<'a>),
-    }
-
-    let shown = items.iter().map(|item| match item {
-        Item::Scored(request, scored) => Shown::Candidates(candidates(request, scored)),
-        Item::Refused(refusal) => Shown::Error(refusal.told()),
-    });
-    let mut body = Vec::new();
-    write(&mut body, &Answer { model, answers: Listed::new(shown), micros: micros(arrived) })?;
-    Ok(body)
+/// The answer to a batch, item by item in the order of its requests.
+pub(in crate::predict::http) struct BatchAnswer {
+    body: Vec<u8>,
+    items: usize,
 }
 
-fn candidates(request: &Request<'_>, scored: &[Scored]) -> impl Serialize {
-    #[derive(serde::Serialize)]
-    struct Candidate<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<&'a RawValue>,
-        probability: f64,
-        tier: &'static str,
-        fingerprint: Hex,
+impl BatchAnswer {
+    /// Without items yet.
+    pub(in crate::predict::http) fn new(model: &str) -> BatchAnswer {
+        let mut body = begin(model, "answers", 0);
+        body.push(b'[');
+        BatchAnswer { body, items: 0 }
     }
 
-    Listed::new(request.ids().zip(scored).map(|(id, scored)| Candidate {
-        id,
-        probability: scored.probability,
-        tier: scored.tier.name(),
-        fingerprint: Hex(scored.fingerprint),
-    }))
-}
+    /// Adds what a request came to.
+    pub(in crate::predict::http) fn scored(&mut self, request: Request<'_>, scored: &[Scored]) {
+        self.item("candidates");
+        candidates(&mut self.body, request, scored);
+        self.body.push(b'}');
+    }
 
-/// A list that is written from an iterator, once.
-struct Listed<Items>(Cell<Option<Items>>);
+    /// Adds why a request has no answer.
+    pub(in crate::predict::http) fn refused(&mut self, refusal: &Refusal) {
+        self.item("error");
+        json(&mut self.body, &refusal.told());
+        self.body.push(b'}');
+    }
 
-impl<Items> Listed<Items> {
-    fn new(items: Items) -> Self {
-        Listed(Cell::new(Some(items)))
+    /// The answer, whose `micros` count from `arrived` to here.
+    pub(in crate::predict::http) fn finish(mut self, arrived: Instant) -> Vec<u8> {
+        self.body.push(b']');
+        end(self.body, arrived)
+    }
+
+    fn item(&mut self, key: &str) {
+        if self.items > 0 {
+            self.body.push(b',');
+        }
+        self.items += 1;
+        put(&mut self.body, &["{\"", key, "\":"]);
     }
 }
 
-impl<Items: Iterator<Item: Serialize>> Serialize for Listed<Items> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.take().into_iter().flatten())
+fn candidates(body: &mut Vec<u8>, request: Request<'_>, scored: &[Scored]) {
+    let mut before = "[{";
+    for (id, scored) in request.ids().zip(scored) {
+        put(body, &[before]);
+        if !id.is_empty() {
+            put(body, &["\"id\":"]);
+            body.extend_from_slice(id);
+            body.push(b',');
+        }
+        put(body, &["\"probability\":"]);
+        json(body, &scored.probability);
+        put(body, &[",\"tier\":\"", scored.tier.name(), "\",\"fingerprint\":\""]);
+        body.extend_from_slice(&Hex(scored.fingerprint).digits());
+        put(body, &["\"}"]);
+        before = ",{";
     }
+    // There is no request without candidates.
+    body.push(b']');
 }
 
-fn micros(arrived: Instant) -> u64 {
-    arrived.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
+fn begin(model: &str, key: &str, room: usize) -> Vec<u8> {
+    let mut body = Vec::with_capacity(64 + model.len() + room);
+    put(&mut body, &["{\"model\":"]);
+    json(&mut body, &model);
+    put(&mut body, &[",\"", key, "\":"]);
+    body
 }
 
-fn write(body: &mut Vec<u8>, answer: &impl Serialize) -> Result<(), Refusal> {
-    serde_json::to_writer(body, answer)
-        .map_err(|error| Refusal::new(RefusalKind::Internal, format!("the answer cannot be written: {error}")))
+fn end(mut body: Vec<u8>, arrived: Instant) -> Vec<u8> {
+    put(&mut body, &[",\"micros\":"]);
+    json(&mut body, &u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX));
+    body.push(b'}');
+    body
+}
+
+fn put(body: &mut Vec<u8>, texts: &[&str]) {
+    texts.iter().for_each(|text| body.extend_from_slice(text.as_bytes()));
+}
+
+fn json(body: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(body, value).expect("texts and numbers can be written to memory");
 }
