@@ -237,10 +237,32 @@ pub fn targets_of_rows(
 pub fn number(cell: Cell<'_>) -> Option<f64> {
     match cell {
         Cell::Number(number) => Some(number),
-        Cell::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        Cell::Text(text) => match integer(text) {
+            Some(number) => Some(number),
+            None => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        },
         Cell::Missing | Cell::Values(_) => None,
     }
     .filter(|number: &f64| number.is_finite())
+}
+
+/// What most numbers are: up to 15 digits, which are exact, and a sign. The bits are those of `str::parse`, at a fraction of its time.
+#[inline]
+fn integer(text: &[u8]) -> Option<f64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if !(1..=15).contains(&digits.len()) {
+        return None;
+    }
+    let mut number = 0_u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = 10 * number + u64::from(digit);
+    }
+    let number = number as f64;
+    Some(if digits.len() < text.len() { -number } else { number })
 }
 
 fn time_expected(format: TimeFormat) -> &'static str {
@@ -294,6 +316,8 @@ fn shown(cell: Cell<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -341,5 +365,16 @@ mod tests {
             assert_eq!(number(Cell::Text(text)), None, "{text:?}");
         }
         assert_eq!(number(Cell::Text(b" -2.5 ")), Some(-2.5));
+    }
+
+    proptest! {
+        #[test]
+        fn integers_have_the_bits_that_parsing_gives(text in "[-+]?[0-9]{0,17}") {
+            let parsed = text.parse::<f64>().ok();
+            prop_assert_eq!(number(Cell::Text(text.as_bytes())).map(f64::to_bits), parsed.map(f64::to_bits));
+            if let Some(number) = integer(text.as_bytes()) {
+                prop_assert_eq!(Some(number.to_bits()), parsed.map(f64::to_bits));
+            }
+        }
     }
 }
