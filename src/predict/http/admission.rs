@@ -27,7 +27,7 @@ const WEIGHT: f64 = 1.0 / 16.0;
 const BYTES_OF_A_REQUEST: usize = 256;
 
 /// How long a thread may score before it looks at the sockets.
-const SLICE: Duration = Duration::from_micros(100);
+const SLICE: Duration = Duration::from_micros(250);
 
 /// Places to be scored in.
 #[derive(Debug)]
