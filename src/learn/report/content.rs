@@ -6,6 +6,7 @@ use super::charts::{self, Value};
 use super::exhibit::{Drawing, Exhibit, Form};
 use super::tables;
 use crate::learn::experiment::Comparison;
+use crate::learn::experiment::compare::reliability::SliceReliability;
 use crate::learn::experiment::compare::sliced::{Sliced, SlicedBy};
 use crate::learn::experiment::compare::summary::ModelSummary;
 use crate::learn::experiment::compare::verdict::thousands;
@@ -19,10 +20,18 @@ pub(super) struct Section {
     pub(super) text: Vec<String>,
     pub(super) charts: Vec<Chart>,
     pub(super) tables: Vec<Table>,
-    /// Tables that are folded away until someone asks for them, each group under its name.
-    pub(super) folded: Vec<(String, Vec<Table>)>,
+    /// What is folded away until someone asks for it.
+    pub(super) folded: Vec<Folded>,
     /// Text to be shown as it stands, such as a recipe.
     pub(super) verbatim: Option<String>,
+}
+
+/// Pictures and tables under a name.
+#[derive(Debug, Serialize)]
+pub(super) struct Folded {
+    pub(super) title: String,
+    pub(super) charts: Vec<Chart>,
+    pub(super) tables: Vec<Table>,
 }
 
 /// A picture.
@@ -238,9 +247,31 @@ fn slices(comparison: &Comparison) -> Section {
         section.charts.push(chart("Where they differ", caption, svg, Vec::new()));
     }
     section.tables.extend(tables::largest(comparison, &cuttings));
-    let fold = |sliced: &&Sliced| (format!("By {}", sliced.by.title()), tables::slicing(comparison, sliced));
+    let fold = |sliced: &&Sliced| Folded {
+        title: format!("By {}", sliced.by.title()),
+        charts: slice_reliability(comparison, &sliced.by).map(in_slice).collect(),
+        tables: tables::slicing(comparison, sliced)
+            .into_iter()
+            .chain(tables::reliability(slice_reliability(comparison, &sliced.by)))
+            .collect(),
+    };
     section.folded = cuttings.iter().map(fold).collect();
     section
+}
+
+/// Reliability in the slices of one cutting.
+fn slice_reliability<'c>(comparison: &'c Comparison, by: &SlicedBy) -> impl Iterator<Item = &'c SliceReliability> {
+    comparison.slice_reliability.iter().filter(move |slice| slice.by == *by)
+}
+
+fn in_slice(slice: &SliceReliability) -> Chart {
+    let (svg, legend) = charts::reliability_in(slice);
+    let caption = format!(
+        "Reliability of the models that lead in the {} test rows of this slice, after and, dashed, before calibration; bins of \
+         equal mass with 95 % intervals, first seed.",
+        thousands(slice.rows)
+    );
+    chart(&format!("{}: {}", slice.by.title(), slice.slice), caption, svg, legend)
 }
 
 fn time(comparison: &Comparison) -> Section {
@@ -275,7 +306,11 @@ fn time(comparison: &Comparison) -> Section {
         add("Loss against the age of the model", caption, charts::over_time(models, by_age, Value::LogLoss));
     }
     let tables = [SlicedBy::Time, SlicedBy::Age].into_iter().filter_map(sliced);
-    let fold = |sliced: &Sliced| (format!("By {}", sliced.by.title()), vec![tables::over_time(comparison, sliced)]);
+    let fold = |sliced: &Sliced| Folded {
+        title: format!("By {}", sliced.by.title()),
+        charts: Vec::new(),
+        tables: vec![tables::over_time(comparison, sliced)],
+    };
     section.folded = tables.map(fold).collect();
     section
 }

@@ -4,7 +4,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 
-use super::content::{Chart, Section, sections};
+use super::content::{Chart, Folded, Section, sections};
 use crate::error::{Error, Result};
 use crate::learn::experiment::Comparison;
 
@@ -29,7 +29,8 @@ pub fn html(comparison: &Comparison) -> Result<String> {
             let Section { title, text, charts, tables, folded, verbatim } = section;
             let charts: Vec<Value> = charts.into_iter().map(of_chart).collect();
             let id = unique_id(&title, &mut ids);
-            context! { id, title, text, charts, tables => Serde(&tables), folded => Serde(&folded), verbatim }
+            let folded: Vec<Value> = folded.into_iter().map(of_folded).collect();
+            context! { id, title, text, charts, tables => Serde(&tables), folded, verbatim }
         })
         .collect();
     let page = context! {
@@ -44,6 +45,12 @@ pub fn html(comparison: &Comparison) -> Result<String> {
         sections,
     };
     environment.get_template("report.html").and_then(|template| template.render(page)).map_err(failed)
+}
+
+fn of_folded(folded: Folded) -> Value {
+    let Folded { title, charts, tables } = folded;
+    let charts: Vec<Value> = charts.into_iter().map(of_chart).collect();
+    context! { title, charts, tables => Serde(&tables) }
 }
 
 fn of_chart(chart: Chart) -> Value {

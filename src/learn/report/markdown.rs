@@ -24,7 +24,7 @@ pub fn markdown(comparison: &Comparison) -> String {
         for line in &section.text {
             paragraph(line);
         }
-        for table in section.tables.iter().chain(section.folded.iter().flat_map(|(_, tables)| tables)) {
+        for table in section.tables.iter().chain(section.folded.iter().flat_map(|folded| &folded.tables)) {
             paragraph(of_table(table).trim_end());
         }
         if let Some(verbatim) = &section.verbatim {

@@ -78,8 +78,13 @@ fn the_page_is_whole_and_needs_no_network() {
         "Calibration over time",
         "Training",
     ];
+    // Slices are named by field and value.
+    let (of_slices, titles): (Vec<&str>, Vec<&str>) = titles.into_iter().partition(|title| title.contains(": "));
     assert_eq!(titles, expected);
-    assert_eq!(page.matches("<svg ").count(), expected.len());
+    assert_eq!(page.matches("<svg ").count(), expected.len() + of_slices.len());
+    assert_eq!(of_slices.len(), comparison.slice_reliability.len());
+    let of = |field: &str| of_slices.iter().filter(|title| title.starts_with(field)).count();
+    assert!((1..=3).contains(&of("site: ")) && (1..=3).contains(&of("ad: ")), "{of_slices:?}");
     assert!(
         page.find(&html_escaped(&comparison.verdict)).unwrap() < page.find("<table").unwrap(),
         "the verdict comes first"
@@ -133,6 +138,9 @@ fn markdown_and_csv_say_the_same() {
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&files.json).unwrap()).unwrap();
     assert_eq!((&json["winner"]["model"], &json["format"]), (&"lr".into(), &1.into()));
     assert!(json["curves"][0]["roc"].is_array() && json["sliced"][0]["slices"][0]["models"][0]["pcoc"].is_object());
+    let slice = &json["slice_reliability"][0];
+    assert!(slice["by"] == "field" && slice["models"][1]["before"][0]["ctr_low"].is_f64(), "{slice}");
+    assert!(text.contains("reliability before and after calibration, largest slices:"));
     assert_eq!(json["card"]["features"].as_array().map(Vec::len), Some(3));
 
     let refused = write(&comparison, &folder.path().join("report.pdf")).unwrap_err();

@@ -226,6 +226,11 @@ impl OfModel {
     }
 }
 
+/// The test predictions of a model's first seed, of all folds.
+pub(super) fn read_first_seed(model: &ModelSummary) -> Result<PredictionTable> {
+    read_folds(model.runs_by_seed().next().expect("a model has at least one run"), |_| {})
+}
+
 /// The test predictions of the folds of one seed, one after the other; `each` sees every fold.
 fn read_folds(runs: &[LoadedRun], mut each: impl FnMut(&PredictionTable)) -> Result<PredictionTable> {
     let mut tables = runs.iter().map(|run| PredictionTable::read(&run.folder.join(TEST_FILE)));

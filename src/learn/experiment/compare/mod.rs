@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! folders ─▶ load: runs, models ─▶ evidence: test rows resampled ─▶ pairs, verdicts ─▶ winner
-//!                                       └─▶ sliced: where models differ, and when
+//!                                       └─▶ sliced, reliability: where models differ, when, and how well they are calibrated there
 //! ```
 //!
 //! All runs must have the same rows and the same split; with rolling folds, the test rows of all folds are judged together. Points of a grid are chosen on validation rows only, with the function
@@ -10,6 +10,7 @@
 
 mod evidence;
 mod load;
+pub mod reliability;
 pub mod sliced;
 pub mod summary;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::metrics::{Predictions, losses};
 use crate::model::Threads;
 use crate::model::bundle::ModelKind;
 use evidence::{Evidence, TestRows};
+use reliability::SliceReliability;
 use sliced::Sliced;
 use summary::{MetricDifference, ModelSummary};
 use verdict::Judge;
@@ -76,6 +78,8 @@ pub struct Comparison {
     pub card: Option<Card>,
     /// The test rows cut in several ways, each judged.
     pub sliced: Vec<Sliced>,
+    /// Reliability in the largest slices of every field, of the models that lead.
+    pub slice_reliability: Vec<SliceReliability>,
     /// What the models' bids would have come to, where the experiment holds an auction.
     pub auction: Option<AuctionReport>,
     /// What analyses of the experiment found.
@@ -147,6 +151,7 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
     let evidence = Evidence::read(&models, &rows, &cuttings, &bootstrap, threads, interrupt)?;
     let confidence = bootstrap.confidence;
     let sliced = sliced::judge(&rows, &cuttings, &evidence, models.len(), confidence);
+    let slice_reliability = reliability::in_slices(&models, &rows, &cuttings)?;
     let farthest = sliced::farthest_off(&sliced, models.len(), confidence);
     for (model, farthest) in models.iter_mut().zip(farthest) {
         model.check_slices(&limits, farthest);
@@ -200,6 +205,7 @@ pub fn compare(folders: &[PathBuf], threads: Threads, interrupt: &Interrupt) -> 
         folds,
         card,
         sliced,
+        slice_reliability,
         auction: first_of(&homes, load::auction)?,
         exhibits: all_of(&homes, load::exhibits)?,
         searches: all_of(&homes, load::searches)?,

@@ -23,6 +23,8 @@ use crate::model::features::hash::{missing_code, salt};
 
 /// Fields that are slicings where the recipe names none.
 const FIELDS: usize = 6;
+/// Name of the slice of all values of a field that are not slices of their own.
+pub(in crate::learn::experiment) const OTHERS: &str = "other values";
 /// Names of buckets of frequency, and the training rows at which the next one begins.
 const FREQUENCIES: [(&str, u64); 6] = [
     ("none, new", 1),
@@ -163,7 +165,7 @@ impl Cut {
         let mut slices: HashMap<u32, u8> = (0..).zip(&values).map(|(at, (code, ..))| (*code, at)).collect();
         let mut names: Vec<String> = values.into_iter().map(|(_, name, _)| name).collect();
         let others = names.len() as u8;
-        names.extend(["other values".to_owned(), "missing".to_owned()]);
+        names.extend([OTHERS.to_owned(), "missing".to_owned()]);
         slices.insert(missing, others + 1);
         Cut { kind: SlicingKind::Field(name.into()), place: wanted.place, names, slices, others }
     }

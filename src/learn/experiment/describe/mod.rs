@@ -29,6 +29,7 @@ use crate::model::features::hash::Fingerprint;
 use crate::model::schema::Schema;
 
 pub use card::{Card, FeatureCard};
+pub(super) use columns::OTHERS;
 pub use columns::{Slicing, SlicingKind, Slicings};
 
 /// Folder of an experiment that holds the description of its rows.

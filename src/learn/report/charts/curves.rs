@@ -2,14 +2,56 @@
 
 use super::frame::{Axis, Frame, Scale, percent, series};
 use super::{Series, trimmed};
+use crate::learn::experiment::compare::reliability::SliceReliability;
 use crate::learn::experiment::record::{RunRecord, ScoreBar};
+use crate::metrics::calibration::ReliabilityBin;
 use crate::metrics::ranking::RocPoint;
 
-/// Observed click rate against predicted probability in bins of equal mass, both on a logarithmic axis.
+/// Reliability of every model after or before calibration.
 pub(in crate::learn::report) fn reliability(models: &[Series<'_>], calibrated: bool) -> String {
-    let table = |model: &Series<'_>| if calibrated { &model.run.test.reliability[..] } else { model.before }.to_vec();
-    let tables: Vec<_> = models.iter().map(table).collect();
-    let bins = || tables.iter().flatten();
+    let line = |model: &Series<'_>| Promise {
+        name: model.name.to_owned(),
+        series: model.at,
+        color: series(model.at),
+        dot: "fill",
+        bins: if calibrated { &model.run.test.reliability[..] } else { model.before }.to_vec(),
+    };
+    promises(&models.iter().map(line).collect::<Vec<_>>())
+}
+
+/// Reliability of the models that lead in one slice, after calibration and, dashed, before it; the names of the lines and their
+/// classes.
+pub(in crate::learn::report) fn reliability_in(slice: &SliceReliability) -> (String, Vec<(String, String)>) {
+    let mut lines: Vec<Promise> = Vec::new();
+    for (at, model) in slice.models.iter().enumerate() {
+        let color = series(at);
+        let mut add = |name: String, color: String, dot: &'static str, bins: &[ReliabilityBin]| {
+            if !bins.is_empty() {
+                lines.push(Promise { name, series: lines.len(), color, dot, bins: bins.to_vec() });
+            }
+        };
+        add(model.model.clone(), color.clone(), "fill", &model.after);
+        add(format!("{} before calibration", model.model), format!("{color} dashed"), "hollow", &model.before);
+    }
+    let svg = promises(&lines);
+    (svg, lines.into_iter().map(|line| (line.name, line.color)).collect())
+}
+
+/// What was promised and what happened, as one line of a picture.
+struct Promise {
+    name: String,
+    /// Its number in the legend.
+    series: usize,
+    /// Class of its color.
+    color: String,
+    /// Class of its dots.
+    dot: &'static str,
+    bins: Vec<ReliabilityBin>,
+}
+
+/// Observed click rate against predicted probability in bins of equal mass, both on a logarithmic axis.
+fn promises(lines: &[Promise]) -> String {
+    let bins = || lines.iter().flat_map(|line| &line.bins);
     let least = |values: &mut dyn Iterator<Item = f64>| values.filter(|p| *p > 0.0).fold(1.0, f64::min);
     let low = least(&mut bins().flat_map(|bin| [bin.mean_probability, bin.ctr])).max(1e-6) * 0.7;
     let high = bins().map(|bin| bin.mean_probability.max(bin.ctr)).fold(0.0, f64::max) * 1.3;
@@ -17,24 +59,22 @@ pub(in crate::learn::report) fn reliability(models: &[Series<'_>], calibrated: b
     let axis = |label: &str| Axis { label: label.into(), scale: Scale::Log, low, high, format: percent };
     let mut frame = Frame::new(axis("predicted click probability"), axis("observed click rate"), 360.0);
     frame.line([(low, low), (high, high)], "ideal");
-    for (model, table) in models.iter().zip(&tables) {
-        let color = series(model.at);
-        frame.begin(model.at);
-        for bin in table {
+    for Promise { name, series, color, dot, bins } in lines {
+        frame.begin(*series);
+        for bin in bins {
             let (from, to) = (bin.ctr_low.max(low), bin.ctr_high);
             frame.line([(bin.mean_probability, from), (bin.mean_probability, to)], &format!("whisker {color}"));
         }
-        let line = table.iter().map(|bin| (bin.mean_probability, bin.ctr.max(low)));
+        let line = bins.iter().map(|bin| (bin.mean_probability, bin.ctr.max(low)));
         frame.line(line, &format!("line {color}"));
-        for bin in table {
+        for bin in bins {
             let hover = format!(
-                "{}: predicted {}, observed {} in {} rows",
-                model.name,
+                "{name}: predicted {}, observed {} in {} rows",
                 percent(bin.mean_probability),
                 percent(bin.ctr),
                 bin.rows
             );
-            frame.dot(bin.mean_probability, bin.ctr.max(low), &format!("fill {color}"), &hover);
+            frame.dot(bin.mean_probability, bin.ctr.max(low), &format!("{dot} {color}"), &hover);
         }
         frame.end();
     }

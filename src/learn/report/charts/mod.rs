@@ -7,7 +7,7 @@ mod leaderboard;
 mod slices;
 mod training;
 
-pub(super) use curves::{gain, lift, precision_recall, reliability, roc, scores};
+pub(super) use curves::{gain, lift, precision_recall, reliability, reliability_in, roc, scores};
 pub(super) use exhibits::drawing;
 pub(super) use leaderboard::{differences, frontier};
 pub(super) use slices::{Value, forest, over_time};

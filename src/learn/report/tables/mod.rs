@@ -12,7 +12,7 @@ pub(super) use data::{data, features, reproduce};
 pub(super) use differences::{pairs, variances};
 pub(super) use exhibits::sheet;
 pub(super) use models::{calibration, cost, leaderboard, runs, tried};
-pub(super) use slices::{largest, over_time, slicing};
+pub(super) use slices::{largest, over_time, reliability, slicing};
 
 use super::content::Table;
 use crate::learn::experiment::Comparison;

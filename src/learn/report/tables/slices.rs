@@ -2,9 +2,11 @@
 
 use super::{minus, share, signed, signed_interval};
 use crate::learn::experiment::Comparison;
+use crate::learn::experiment::compare::reliability::SliceReliability;
 use crate::learn::experiment::compare::sliced::{Bounded, ModelInSlice, Slice, Sliced};
 use crate::learn::experiment::compare::verdict::thousands;
 use crate::learn::report::content::Table;
+use crate::metrics::calibration::{ReliabilityBin, expected_calibration_error};
 
 /// Rows of [`largest`].
 const LARGEST: usize = 12;
@@ -104,6 +106,46 @@ pub(in crate::learn::report) fn slicing(comparison: &Comparison, sliced: &Sliced
         marked: None,
     };
     vec![losses, calibration]
+}
+
+/// How far the models that lead are from calibrated in each of these slices, before and after calibration. `None` without any.
+pub(in crate::learn::report) fn reliability<'c>(slices: impl Iterator<Item = &'c SliceReliability>) -> Option<Table> {
+    let error =
+        |bins: &[ReliabilityBin]| expected_calibration_error(bins).map_or("–".into(), |error| format!("{error:.4}"));
+    let off = |bins: &[ReliabilityBin]| match bins.len() {
+        0 => "–".to_owned(),
+        all => {
+            let holds = |bin: &&ReliabilityBin| (bin.ctr_low..=bin.ctr_high).contains(&bin.mean_probability);
+            format!("{} of {all}", all - bins.iter().filter(holds).count())
+        }
+    };
+    let (mut title, mut rows) = (String::new(), Vec::new());
+    for slice in slices {
+        title = slice.by.title();
+        for model in &slice.models {
+            let (before, after) = (&model.before[..], &model.after[..]);
+            let cells = [error(before), error(after), off(before), off(after)];
+            rows.push([&[slice.slice.clone(), model.model.clone(), thousands(slice.rows)][..], &cells].concat());
+        }
+    }
+    let ece =
+        "mean distance of promised from observed click rate over bins of equal mass; compare it at equal rows only";
+    let outside = "bins whose 95 % interval of the click rate does not hold what was promised; one of twenty by chance";
+    let columns = [
+        ("Slice", ""),
+        ("Model", ""),
+        ("Rows", "test rows"),
+        ("ECE before", ece),
+        ("ECE", ece),
+        ("Off before", outside),
+        ("Off", outside),
+    ];
+    (!rows.is_empty()).then(|| Table {
+        caption: format!("By {title}: reliability before and after calibration, largest slices"),
+        columns: columns.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())).to_vec(),
+        rows,
+        marked: None,
+    })
 }
 
 /// Log loss and PCOC of every model over time.
