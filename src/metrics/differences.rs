@@ -75,6 +75,8 @@ pub struct Difference {
     pub seeds_error: f64,
     /// Half the interval over the standard error: the quantile that the number of pairs and the degrees of freedom ask for.
     pub reach: f64,
+    /// The same with many degrees of freedom.
+    pub least_reach: f64,
 }
 
 impl ModelDraws {
@@ -192,7 +194,8 @@ impl Differences {
             false if estimate == 0.0 => 1.0,
             false => 0.0,
         };
-        Difference { interval, p_value, rows_error: errors.rows.sqrt(), seeds_error: errors.seeds.sqrt(), reach }
+        let (rows_error, seeds_error) = (errors.rows.sqrt(), errors.seeds.sqrt());
+        Difference { interval, p_value, rows_error, seeds_error, reach, least_reach: self.critical }
     }
 
     /// How far studentized errors reach together, for a normal error: 1.96 for one pair at 95 %, more for more pairs.

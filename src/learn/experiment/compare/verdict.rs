@@ -5,7 +5,8 @@
 //!
 //! How much more would show a difference `d` as large as the one seen, at a power of 80 %: the squared standard error must come
 //! down to `(d / (reach + 0.84))²`. More rows lower its part from rows, more seeds that from seeds. If rows can do it alone, rows
-//! are asked for; if not, each part has to come down to a half of it.
+//! are asked for; if not, each part has to come down to a half of it. More seeds also know their own noise better, so that the
+//! interval of few seeds, which reaches far, is no measure of how many are needed: there `reach` is that of many.
 
 use serde::{Deserialize, Serialize};
 
@@ -107,11 +108,16 @@ impl Judge {
             return Verdict::NotDistinguishable;
         }
         let (of_rows, of_seeds) = (difference.rows_error.powi(2), difference.seeds_error.powi(2));
-        let needed = (interval.estimate / (difference.reach + POWER_80)).powi(2);
+        let needed = |reach: f64| (interval.estimate / (reach + POWER_80)).powi(2);
         let (rows, seeds) = (self.rows as f64, seeds as f64);
-        let (more_rows, more_seeds) = match of_seeds <= 0.5 * needed {
-            true => (rows * (of_rows / (needed - of_seeds) - 1.0), 0.0),
-            false => (rows * (of_rows / (0.5 * needed) - 1.0), seeds * (of_seeds / (0.5 * needed) - 1.0)),
+        let now = needed(difference.reach);
+        let (more_rows, more_seeds) = match of_seeds <= 0.5 * now {
+            true => (rows * (of_rows / (now - of_seeds) - 1.0), 0.0),
+            false => {
+                let half = 0.5 * needed(difference.least_reach);
+                // One at least, where only their small number makes the interval wide.
+                (rows * (of_rows / half - 1.0), (seeds * (of_seeds / half - 1.0)).max(1.0))
+            }
         };
         match more_rows < MOST_ROWS && more_seeds < MOST_SEEDS {
             true => Verdict::NeedsMore {
@@ -191,11 +197,16 @@ pub fn thousands(number: u64) -> String {
 mod tests {
     use super::*;
 
+    const NORMAL: f64 = 1.959_964;
+
     fn judged(estimate: f64, rows_error: f64, seeds_error: f64) -> Pair {
-        let reach = 1.959_964;
+        judged_within(NORMAL, estimate, rows_error, seeds_error)
+    }
+
+    fn judged_within(reach: f64, estimate: f64, rows_error: f64, seeds_error: f64) -> Pair {
         let half = reach * rows_error.hypot(seeds_error);
         let interval = Interval { estimate: -estimate, low: -estimate - half, high: -estimate + half, blocks: 100 };
-        let difference = Difference { interval, p_value: 0.5, rows_error, seeds_error, reach };
+        let difference = Difference { interval, p_value: 0.5, rows_error, seeds_error, reach, least_reach: NORMAL };
         Judge { metric: Metric::LogLoss, margin: 0.0005, rows: 10_000 }.named_pair(
             "dcn",
             "lr",
@@ -233,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn few_seeds_reach_far_and_do_not_ask_for_as_many_more() {
+        // 4 (2.5e-7 / 0.637e-7 − 1) more, as if there were many; 8 standard errors would ask for 153.
+        let Verdict::NeedsMore { more_rows, more_seeds } = judged_within(8.0, 0.001, 0.0001, 0.0005).verdict else {
+            panic!()
+        };
+        assert_eq!((more_rows, more_seeds), (0, 12));
+        // What many seeds of this noise would show needs one more at least.
+        let Verdict::NeedsMore { more_seeds, .. } = judged_within(8.0, 0.001, 0.0001, 0.0002).verdict else { panic!() };
+        assert_eq!(more_seeds, 1);
+    }
+
+    #[test]
     fn sentences_name_both_and_the_interval() {
         let mut pair = judged(0.002, 0.0005, 0.0);
         assert_eq!(pair.sentence(), "dcn is better than lr by 0.00200 nats of log loss [0.00102, 0.00298].");
@@ -246,7 +269,14 @@ mod tests {
     #[test]
     fn more_auc_is_better() {
         let interval = Interval { estimate: 0.01, low: 0.005, high: 0.015, blocks: 100 };
-        let difference = Difference { interval, p_value: 0.001, rows_error: 0.0025, seeds_error: 0.0, reach: 1.96 };
+        let difference = Difference {
+            interval,
+            p_value: 0.001,
+            rows_error: 0.0025,
+            seeds_error: 0.0,
+            reach: 1.96,
+            least_reach: 1.96,
+        };
         let judge = Judge { metric: Metric::Auc, margin: 0.001, rows: 10_000 };
         let pair = judge.named_pair("dcn", "lr", difference, 1, Vec::new());
         assert_eq!(pair.sentence(), "dcn is better than lr by 0.01000 AUC [0.00500, 0.01500].");
