@@ -73,7 +73,6 @@ fn seeds_of_bid_requests() {
         "missing_field",
         "duplicate_field",
         "invalid_value",
-        "invalid_number",
         "batch_too_long",
     ];
     assert_reached(&reached, &kinds);

@@ -89,7 +89,10 @@ fn forge(registry: &Registry, from: &str, to: &str) {
         .unwrap()
         .replace(&format!("\"model\": \"{from}\""), &format!("\"model\": \"{to}\""))
         .replace(&format!("\"change\": {change}"), &format!("\"change\": {}", change + 1));
-    fs::write(&stage, forged).unwrap();
+    // As the registry itself does: a service that looks meanwhile reads one or the other.
+    let whole = stage.with_extension("forged");
+    fs::write(&whole, forged).unwrap();
+    fs::rename(&whole, &stage).unwrap();
 }
 
 fn damage(file: PathBuf, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
