@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower_service::Service as _;
 
@@ -34,8 +35,19 @@ use super::{Limits, Shared, refuse};
 /// Pause after the system had no socket to give.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Connections that the system may have made before the order to stop and that are still taken after it.
-const LAST: usize = 1024;
+/// Connections that the system may make before they are taken; it has a bound of its own too (`net.core.somaxconn`). One more waits
+/// for the client to try again a second later, so a burst of clients must fit: 128, as is usual, is soon full. As many are still
+/// taken after the order to stop.
+const BACKLOG: u32 = 4096;
+
+/// Opens a listener, inside the runtime that will serve it.
+pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A service that starts again takes the address at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves a listener until `stop` turns true, then until its connections have ended, at most the grace.
 pub(super) async fn serve(
@@ -73,7 +85,7 @@ pub(super) async fn serve(
             }
         }
     }
-    for _ in 0..LAST {
+    for _ in 0..BACKLOG {
         match tokio::time::timeout(Duration::ZERO, listener.accept()).await {
             Ok(Ok((stream, _))) => begin(stream),
             Ok(Err(_)) | Err(_) => break,

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -109,8 +108,8 @@ impl Listeners<'_> {
     /// Serves `router` on `address`; the address it got.
     fn open(&mut self, address: SocketAddr, router: Router, tls: Option<Acceptor>) -> Result<SocketAddr> {
         let place = PathBuf::from(address.to_string());
-        let bound = self.runtime.block_on(TcpListener::bind(address));
-        let listener = bound.map_err(Error::io(&place, "listen on"))?;
+        let _inside = self.runtime.enter();
+        let listener = connections::listen(address).map_err(Error::io(&place, "listen on"))?;
         let local_addr = listener.local_addr().map_err(Error::io(&place, "listen on"))?;
         let serving = connections::serve(listener, router, tls, self.shared.clone(), self.stopped.clone());
         self.serving.spawn_on(serving, self.runtime.handle());
