@@ -6,6 +6,7 @@ use super::document::{Document, Span};
 use super::names::{Key, Kind};
 use super::reader::{Mistake, Reader, twice};
 use super::request::{Field, Place};
+use crate::predict::LiveModel;
 use crate::predict::fields::{Column, ID, Reader as TakenBy};
 use crate::predict::http::Unknown;
 use crate::predict::http::refusal::{Refusal, RefusalKind};
@@ -24,20 +25,20 @@ impl<'r> Reader<'r> {
         let mut document = self.document;
         while more {
             document.peek();
-            let guess = self.names.guess(kind, last);
-            let key = match self.model.fields.key(guess) {
-                Some(key) if document.passes_key(key) => Some(guess),
-                _ => self.aside(&mut document, |reader| reader.search(kind, place))?,
+            let guessed = self.names.guesses(kind, last).find(|guess| passes(self.model, &mut document, *guess));
+            let key = match guessed {
+                Some(key) => Some(key),
+                None => self.aside(&mut document, |reader| reader.search(kind, last, place))?,
             };
             match key {
                 None => self.aside(&mut document, |reader| Ok(_ = reader.document.skip()?))?,
                 Some(key) if key == self.names.id() => {
-                    self.note(kind, last, key, place)?;
+                    self.note(key, place)?;
                     last = key;
                     id = self.aside(&mut document, |reader| reader.identifier(place))?;
                 }
                 Some(key) => {
-                    self.note(kind, last, key, place)?;
+                    self.note(key, place)?;
                     last = key;
                     document.peek();
                     let value = match document.plain() {
@@ -66,32 +67,34 @@ impl<'r> Reader<'r> {
         Ok(found)
     }
 
-    /// Notes that `key` comes behind `last`.
+    /// Notes a key of an object.
     #[inline]
-    fn note(&mut self, kind: Kind, last: Key, key: Key, place: Place) -> Result<(), Mistake> {
-        if self.names.note(kind, last, key) {
+    fn note(&mut self, key: Key, place: Place) -> Result<(), Mistake> {
+        if self.names.note(key) {
             return Ok(());
         }
         Err(twice(place, if key == self.names.id() { ID } else { &self.model.fields.column(key).name }))
     }
 
-    /// A key that was not guessed, and its colon; `None` for one to be passed over.
+    /// A key that was not guessed behind `last`, and its colon; `None` for one to be passed over.
     #[inline(never)]
-    fn search(&mut self, kind: Kind, place: Place) -> Result<Option<Key>, Mistake> {
+    fn search(&mut self, kind: Kind, last: Key, place: Place) -> Result<Option<Key>, Mistake> {
         let name = self.name(place)?;
         self.document.colon()?;
         let name = self.bytes(name);
-        if kind == Kind::Candidate && name == ID.as_bytes() {
-            return Ok(Some(self.names.id()));
+        let found = match kind {
+            Kind::Candidate if name == ID.as_bytes() => Some(self.names.id()),
+            Kind::Candidate | Kind::Context => self.model.fields.position(name),
+        };
+        if let Some(key) = found {
+            self.names.learn(kind, last, key);
+        } else if self.rules.unknown == Unknown::Refuse {
+            let (name, schema) = (String::from_utf8_lossy(name), &self.model.bundle.schema);
+            let hint = self.model.fields.hint(&name, schema);
+            let message = format!("{place}: schema {} has no field {name:?}{hint}", schema.name);
+            return Err(Refusal::of_field(RefusalKind::UnknownField, &name, message).into());
         }
-        let position = self.model.fields.position(name);
-        if position.is_some() || self.rules.unknown == Unknown::Ignore {
-            return Ok(position);
-        }
-        let (name, schema) = (String::from_utf8_lossy(name), &self.model.bundle.schema);
-        let hint = self.model.fields.hint(&name, schema);
-        let message = format!("{place}: schema {} has no field {name:?}{hint}", schema.name);
-        Err(Refusal::of_field(RefusalKind::UnknownField, &name, message).into())
+        Ok(found)
     }
 
     /// Notes a value of a column, if anything reads it.
@@ -190,4 +193,10 @@ impl<'r> Reader<'r> {
             Err(broken) => broken.into(),
         }
     }
+}
+
+/// Steps over the key of a column, or of an id, if it comes next.
+#[inline]
+fn passes(model: &LiveModel, document: &mut Document<'_>, position: Key) -> bool {
+    model.fields.key(position).is_some_and(|key| document.passes_key(key))
 }

@@ -1,7 +1,11 @@
 //! Keys of objects: which one comes next, and which one has been there.
 //!
-//! A client writes its fields in one order. So the key behind a field is guessed to be the one that stood behind it in the object
-//! before, and a guess that holds costs one comparison instead of a search. Contexts and candidates have an order each.
+//! A client writes its fields in one order, and leaves some out. So the key behind a field is guessed to be the one that stood there
+//! before, or one of the next behind that; a guess costs one comparison, which is a small part of a search. Contexts and candidates have
+//! an order each.
+
+/// Keys that are guessed before one is searched for.
+const GUESSES: usize = 8;
 
 /// A key: the position of a column, or one of two behind those.
 pub(super) type Key = usize;
@@ -55,17 +59,25 @@ impl Names {
         self.objects += 1;
     }
 
-    /// The key that may come behind `key`; none at all when it is that of the start.
+    /// The keys that may come behind `key`, likely ones first: the one that did, the one behind that, and so on, as far as they are
+    /// known.
     #[inline]
-    pub(super) fn guess(&self, kind: Kind, key: Key) -> Key {
-        self.behind[kind as usize][key]
+    pub(super) fn guesses(&self, kind: Kind, key: Key) -> impl Iterator<Item = Key> {
+        let (behind, start) = (&self.behind[kind as usize], self.start());
+        std::iter::successors(Some(behind[key]), |guess| Some(behind[*guess]))
+            .take(GUESSES)
+            .take_while(move |guess| *guess != start)
     }
 
-    /// Notes that `next` came behind `key`; whether it is there for the first time in its object.
-    #[inline]
-    pub(super) fn note(&mut self, kind: Kind, key: Key, next: Key) -> bool {
+    /// Learns that `next` came behind `key`, which was no guess.
+    pub(super) fn learn(&mut self, kind: Kind, key: Key, next: Key) {
         self.behind[kind as usize][key] = next;
-        std::mem::replace(&mut self.seen[next], self.objects) != self.objects
+    }
+
+    /// Notes a key; whether it is there for the first time in its object.
+    #[inline]
+    pub(super) fn note(&mut self, key: Key) -> bool {
+        std::mem::replace(&mut self.seen[key], self.objects) != self.objects
     }
 }
 
@@ -76,17 +88,27 @@ mod tests {
     #[test]
     fn orders_are_learned_and_doubles_found() {
         let mut names = Names::default();
-        names.of(3);
+        names.of(4);
+        let guesses = |names: &Names, kind, key| names.guesses(kind, key).collect::<Vec<_>>();
+        let (start, id) = (names.start(), names.id());
+        assert_eq!(guesses(&names, Kind::Candidate, start), []);
+        for (key, next) in [(start, 2), (2, id), (id, 0)] {
+            names.learn(Kind::Candidate, key, next);
+        }
+        // Whoever leaves out a field is found behind it.
+        assert_eq!(guesses(&names, Kind::Candidate, start), [2, id, 0]);
+        assert_eq!(guesses(&names, Kind::Candidate, 2), [id, 0]);
+        assert_eq!(guesses(&names, Kind::Context, start), []);
+        // An order may go round.
+        names.learn(Kind::Candidate, 0, 2);
+        assert_eq!(guesses(&names, Kind::Candidate, id), [0, 2, id].repeat(GUESSES)[..GUESSES]);
+
         names.begin();
-        assert_eq!(names.guess(Kind::Candidate, names.start()), names.start());
-        assert!(names.note(Kind::Candidate, names.start(), 2) && names.note(Kind::Candidate, 2, names.id()));
-        assert!(!names.note(Kind::Candidate, names.id(), 2));
+        assert!(names.note(2) && names.note(id) && !names.note(2));
         names.begin();
-        assert!(names.note(Kind::Candidate, names.start(), 2));
-        assert_eq!((names.guess(Kind::Candidate, names.start()), names.guess(Kind::Candidate, 2)), (2, 3));
-        assert_eq!(names.guess(Kind::Context, 2), names.start());
-        names.of(5);
-        assert_eq!(names.guess(Kind::Candidate, 2), names.start(), "another model, nothing known");
-        assert!(names.note(Kind::Candidate, names.start(), 2));
+        assert!(names.note(2));
+        names.of(6);
+        assert_eq!(guesses(&names, Kind::Candidate, id), [], "another model, nothing known");
+        assert!(names.note(2));
     }
 }
