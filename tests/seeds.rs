@@ -16,7 +16,7 @@ mod service;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use service::{Answered, is_json, relaid};
+use service::{Answered, is_json, nesting, relaid};
 
 /// All seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -100,5 +100,6 @@ fn white_space_changes_where_it_may() {
     assert!(is_json(relaid(json, " \n").as_bytes()).is_some());
     let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
     assert_eq!(read(&relaid(json, "\t ")), read(json));
+    assert_eq!((nesting(json), nesting("[[1], {}, [[]]]")), (4, 3));
     assert_eq!((is_json(b"{\"a\": \xff}"), is_json(b"{} {}")), (None, None));
 }

@@ -9,7 +9,10 @@ use pctr::predict::{Live, LiveModel};
 use serde_json::Value;
 
 use crate::bundles;
-use crate::service::{Answered, Service, is_json, relaid};
+use crate::service::{Answered, Service, is_json, nesting, relaid};
+
+/// Nesting from which on a request may be refused for it.
+const DEEP: usize = 100;
 
 /// A service with small limits.
 pub(crate) fn service() -> Service {
@@ -23,6 +26,8 @@ pub(crate) fn check(service: &Service, body: &[u8]) -> [Answered; 2] {
     let batch = service.ask("/v1/score/batch", body);
     match is_json(body) {
         None => assert!([&alone, &batch].iter().all(|answer| answer.status == StatusCode::BAD_REQUEST)),
+        // There is a limit somewhere, and a batch is nearer to it.
+        Some(text) if nesting(text) > DEEP => {}
         Some(text) => {
             for between in ["", " \n"] {
                 let relaid = relaid(text, between);

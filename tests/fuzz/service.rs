@@ -1,6 +1,8 @@
 //! A service in this thread: a body → status and answer, which must make sense whatever the body is. And what the checks of both
 //! parsers share: whether a text is JSON by another reader's word, and the same JSON with other white space.
 
+#![allow(dead_code, reason = "each target uses its part")]
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -59,6 +61,16 @@ impl Service {
 pub(crate) fn is_json(body: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(body).ok()?;
     serde_json::from_str::<&RawValue>(text).is_ok().then_some(text)
+}
+
+/// How many lists and objects stand inside one another at most, strings and all: enough to tell what is deep.
+pub(crate) fn nesting(json: &str) -> usize {
+    let step = |(open, most): (usize, usize), letter| match letter {
+        b'[' | b'{' => (open + 1, most.max(open + 1)),
+        b']' | b'}' => (open.saturating_sub(1), most),
+        _ => (open, most),
+    };
+    json.bytes().fold((0, 0), step).1
 }
 
 /// JSON with `between` around what gives it its structure, and no other white space outside of strings.
