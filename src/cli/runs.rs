@@ -115,8 +115,10 @@ impl<'a> Shown<'a> {
         let models = plan.models.iter().map(|model| (model.name.as_str(), model.runs + model.trials));
         self.left = TimeLeft::new(plan.parallel, models);
         let bar = ProgressBar::new(plan.runs as u64).with_style(style("{prefix:<24} {bar:24} {pos}/{len} {msg}"));
+        // Named once it stands among the others: a name is drawn at once.
+        let bar = self.bars.add(bar);
         bar.set_prefix("all runs");
-        self.whole = Some(self.bars.add(bar));
+        self.whole = Some(bar);
     }
 
     fn finished(&mut self, run: &str, what: &str, kept: bool) {
