@@ -1,6 +1,6 @@
 """One bundle scored by pctr and by ONNX Runtime, in turn (A B A B), one thread each.
 
-Rows: from ready slots to logits. Requests: one context (every second field) and many candidates; pctr's scorer starts from
+Rows: from ready slots to logits. Requests: one context (three quarters of the fields) and many candidates; pctr's scorer starts from
 cells and ends with calibrated probabilities, ONNX Runtime starts from the ready slots of the same rows and ends with logits.
 The graph is built from the bundle's own weights, so that both score the same model; their logits are compared before anything is timed.
 
@@ -112,9 +112,10 @@ class Onnx:
         return self.session.run(None, {"ids": slots})[0][:, 0]
 
     def request(self, candidates, number):
-        """Slots of a request: every second field is that of its first row."""
+        """Slots of a request: the first three quarters of the fields are those of its first row."""
         slots = self.slots[number * candidates : (number + 1) * candidates].copy()
-        slots[:, ::2] = slots[0, ::2]
+        shared = slots.shape[1] - slots.shape[1] // 4
+        slots[:, :shared] = slots[0, :shared]
         return slots
 
     def answer(self, candidates, number):

@@ -1,7 +1,7 @@
 //! Rows of a log → requests of one context and many candidates, and what they take in process, on one thread.
 //!
-//! A request takes neighboring rows: every second column that a feature reads is its context and has the first row's cells, the
-//! other columns are its candidates' own. Time runs from cells to probabilities; nothing is parsed from JSON.
+//! A request takes neighboring rows: of the columns that features read, the first three quarters are its context and have the first
+//! row's cells, the others are its candidates' own. Time runs from cells to probabilities; nothing is parsed from JSON.
 
 use std::path::Path;
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl Log {
         let mut is_context = vec![true; bundle.schema.columns.len()];
         let mut columns: Vec<usize> = bundle.schema.features.iter().map(|feature| feature.column).collect();
         columns.dedup();
-        columns.iter().skip(1).step_by(2).for_each(|column| is_context[*column] = false);
+        columns.iter().rev().take(columns.len() / 4).for_each(|column| is_context[*column] = false);
         Log { rows, is_context }
     }
 

@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(reader("start"), None);
         for (position, name) in schema.columns.iter().enumerate() {
             assert_eq!((fields.position(name), &fields.column(position).name), (Some(position), name));
-            assert!(fields.key(position).unwrap().begins(format!("{name:?}: \"a value\"").as_bytes()));
+            assert!(fields.key(position).unwrap().begins(format!("{name:?}:\"a long value\"").as_bytes()));
         }
         assert!(fields.key(fields.count()).unwrap().begins(br#""id":"a long text""#));
         assert!(fields.hint("start", &schema).contains("read from the field \"a\""));

@@ -9,8 +9,8 @@ use crate::predict::http::refusal::Refusal;
 use crate::predict::json::Hex;
 use crate::predict::scorer::Scored;
 
-/// Bytes of an answer about one candidate with a short id.
-const CANDIDATE: usize = 112;
+/// Most bytes of an answer about one candidate, besides its id.
+const CANDIDATE: usize = 100;
 
 /// The answer to one request. Its `micros` count from `arrived` to here.
 pub(in crate::predict::http) fn answer(
@@ -19,7 +19,8 @@ pub(in crate::predict::http) fn answer(
     scored: &[Scored],
     arrived: Instant,
 ) -> Vec<u8> {
-    let mut body = begin(model, "candidates", scored.len() * CANDIDATE);
+    let room = request.ids().map(|id| CANDIDATE + id.len()).sum();
+    let mut body = begin(model, "candidates", room);
     candidates(&mut body, request, scored);
     end(body, arrived)
 }

@@ -91,14 +91,14 @@ mod tests {
         names.of(4);
         let guesses = |names: &Names, kind, key| names.guesses(kind, key).collect::<Vec<_>>();
         let (start, id) = (names.start(), names.id());
-        assert_eq!(guesses(&names, Kind::Candidate, start), []);
+        assert_eq!(guesses(&names, Kind::Candidate, start), [0; 0]);
         for (key, next) in [(start, 2), (2, id), (id, 0)] {
             names.learn(Kind::Candidate, key, next);
         }
         // Whoever leaves out a field is found behind it.
         assert_eq!(guesses(&names, Kind::Candidate, start), [2, id, 0]);
         assert_eq!(guesses(&names, Kind::Candidate, 2), [id, 0]);
-        assert_eq!(guesses(&names, Kind::Context, start), []);
+        assert_eq!(guesses(&names, Kind::Context, start), [0; 0]);
         // An order may go round.
         names.learn(Kind::Candidate, 0, 2);
         assert_eq!(guesses(&names, Kind::Candidate, id), [0, 2, id].repeat(GUESSES)[..GUESSES]);
@@ -108,7 +108,7 @@ mod tests {
         names.begin();
         assert!(names.note(2));
         names.of(6);
-        assert_eq!(guesses(&names, Kind::Candidate, id), [], "another model, nothing known");
+        assert_eq!(guesses(&names, Kind::Candidate, id), [0; 0], "another model, nothing known");
         assert!(names.note(2));
     }
 }
