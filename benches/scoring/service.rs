@@ -14,11 +14,10 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use pctr::model::bundle::Bundle;
 use pctr::model::dcn::ScoringPrecision;
-use pctr::model::row::Cell;
 use pctr::predict::budget::Budget;
 use pctr::predict::http::{Limits, Shared, app};
-use pctr::predict::scorer::{Scored, Scratch, score, warm};
-use pctr::predict::{Live, LiveModel};
+use pctr::predict::scorer::{Scratch, warm};
+use pctr::predict::Live;
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
@@ -54,7 +53,7 @@ pub(crate) fn table(bundle: &Bundle, log: &Log) {
                     least[at] = least[at].min(took);
                 }
                 let began = Instant::now();
-                std::hint::black_box(columns.score(&scored, log.rows(at, candidates), &mut scratch));
+                std::hint::black_box(log.score(&scored, at, candidates, &Budget::unlimited(), &mut scratch));
                 least[2][at] = least[2][at].min(began.elapsed().as_nanos());
             }
         }
@@ -110,17 +109,5 @@ impl<'a> Columns<'a> {
         };
         let candidates: Vec<Value> = rows.iter().map(|row| Value::Object(object(row, &self.own))).collect();
         json!({ "context": object(&rows[0], &self.context), "candidates": candidates }).to_string()
-    }
-
-    /// The same request scored from its cells.
-    fn score<'s>(&self, model: &LiveModel, rows: &[Vec<Vec<u8>>], scratch: &'s mut Scratch) -> &'s [Scored] {
-        let cells = |row: usize, columns: &'a [usize]| {
-            columns
-                .iter()
-                .filter(move |column| !rows[row][**column].is_empty())
-                .map(move |column| (*column, Cell::Text(&rows[row][*column])))
-        };
-        let candidates = (0..rows.len()).map(|row| cells(row, &self.own));
-        score(model, cells(0, &self.context), candidates, &Budget::unlimited(), scratch).expect("rows of a good log")
     }
 }

@@ -461,7 +461,7 @@ fn ends_of_plain(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHEST: u64 = ONES << 7;
     let equal = |byte: u8| {
-        let differences = word ^ ONES * u64::from(byte);
+        let differences = word ^ (ONES * u64::from(byte));
         differences.wrapping_sub(ONES) & !differences
     };
     let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
