@@ -14,10 +14,10 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use pctr::model::bundle::Bundle;
 use pctr::model::dcn::ScoringPrecision;
+use pctr::predict::Live;
 use pctr::predict::budget::Budget;
 use pctr::predict::http::{Limits, Shared, app};
 use pctr::predict::scorer::{Scratch, warm};
-use pctr::predict::Live;
 use serde_json::{Map, Value, json};
 use tower::ServiceExt;
 
