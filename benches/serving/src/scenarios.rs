@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::driver::{Framing, Load, Outcome, drive};
 use crate::models::{Kind, Models, SEEDS};
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
-use crate::service::{Part, Service, free_address, give_way, pin};
+use crate::service::{Part, Service, free_address, give_way, pctr, pin};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -468,15 +468,21 @@ fn promote_in_turn(
     every: Duration,
     done: &AtomicBool,
 ) -> Result<u32, String> {
-    // Publishing and promoting are another process's work. It must not take time from the load: then the load would be late and
-    // the service blamed. So it has what the service leaves.
+    // Promoting is another process's work, which has what the service leaves. It must not take time or locks of memory from the
+    // load: then the load would be late and the service blamed.
     pin(Part::Service);
     give_way();
+    let pctr = pctr().map_err(|error| error.to_string())?;
     let mut count = 0;
     while count < most && !done.load(Ordering::Relaxed) {
         let current = registry.resolve(PRODUCTION).map_err(|error| error.to_string())?.model;
         let at = names.iter().position(|name| *name == current).map_or(0, |at| (at + 1) % names.len());
-        promote(registry, &names[at]).map_err(|error| error.to_string())?;
+        let mut command = Command::new(&pctr);
+        command.args(["--quiet", "models", "promote", &names[at], "--registry"]).arg(registry.folder());
+        let status = command.stdout(Stdio::null()).status().map_err(|error| error.to_string())?;
+        if !status.success() {
+            return Err(format!("{command:?} ended: {status}"));
+        }
         count += 1;
         std::thread::sleep(every);
     }
