@@ -1,35 +1,13 @@
 // A report in a browser, used as a reader uses it. Usage: node report.mjs REPORT.html [FOLDER for pictures]
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, readFile, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { chromium } from 'playwright-core';
+import { axe, sizes, step, visit } from './visit.mjs';
 
 const [report, shots] = process.argv.slice(2);
 const address = pathToFileURL(resolve(report)).href;
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const profile = await mkdtemp(join(tmpdir(), 'pctr-browser-'));
-const sizes = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
-
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  headless: true,
-  viewport: sizes.desktop,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
-const page = await browser.newPage();
-const troubles = [];
-page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) troubles.push(`console: ${message.text()}`); });
-page.on('pageerror', (error) => troubles.push(`script: ${error.message}`));
-page.on('request', (request) => { if (request.url() !== address) troubles.push(`request: ${request.url()}`); });
-
-const step = async (name, body) => {
-  try { await body(); } catch (error) { throw new Error(`${name}: ${error.message}`, { cause: error }); }
-  console.log(`ok  ${name}`);
-};
+const { page, troubles, leave } = await visit((url) => url === address);
 
 try {
   assert.ok((await stat(report)).size < 2e6, 'the report is smaller than 2 MB');
@@ -155,6 +133,5 @@ try {
   }
   await step('no console error, no network request', async () => assert.deepEqual(troubles, []));
 } finally {
-  await browser.close();
-  await rm(profile, { recursive: true, force: true });
+  await leave();
 }

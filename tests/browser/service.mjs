@@ -1,38 +1,11 @@
 // The service's two pages, the live one and the API's, as a person sees them. Usage: node service.mjs http://HOST:PORT [FOLDER for pictures]
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { axe, sizes, step, visit } from './visit.mjs';
 
 const [address, shots] = process.argv.slice(2);
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const profile = await mkdtemp(join(tmpdir(), 'pctr-browser-'));
-const sizes = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
-
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-  headless: true,
-  viewport: sizes.desktop,
-  // The checks of axe are put into the page, which its policy would forbid.
-  bypassCSP: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
-const page = await browser.newPage();
-const troubles = [];
-page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) troubles.push(`console: ${message.text()}`); });
-page.on('pageerror', (error) => troubles.push(`script: ${error.message}`));
-page.on('request', (request) => {
-  if (!request.url().startsWith(`${address}/`) && !request.url().startsWith('data:')) troubles.push(`request: ${request.url()}`);
-});
-page.on('response', (response) => { if (response.status() >= 400) troubles.push(`${response.status()}: ${response.url()}`); });
-
-const step = async (name, body) => {
-  try { await body(); } catch (error) { throw new Error(`${name}: ${error.message}`, { cause: error }); }
-  console.log(`ok  ${name}`);
-};
+// The checks of axe are put into the page, which its policy would forbid.
+const { page, troubles, leave } = await visit((url) => url.startsWith(`${address}/`) || url.startsWith('data:'), { bypassCSP: true });
 
 const ask = async (path, body) => {
   const answer = await fetch(address + path, body && { method: 'POST', body: JSON.stringify(body) });
@@ -91,6 +64,5 @@ try {
   assert.deepEqual(troubles, []);
   console.log('all well');
 } finally {
-  await browser.close();
-  await rm(profile, { recursive: true, force: true });
+  await leave();
 }
