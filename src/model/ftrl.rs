@@ -18,7 +18,7 @@ use super::{Batch, Learn, Predict, Slots, Threads};
 use crate::error::{Error, Result};
 use crate::kernels::mapped::PairTable;
 use crate::kernels::{
-    FtrlRates, FtrlScratch, FtrlTask, ftrl_learn, ftrl_weight, ftrl_weights, linear_logits, log_loss_with_logits,
+    FtrlRates, FtrlScratch, FtrlTask, Table, ftrl_learn, ftrl_weight, ftrl_weights, linear_logits, log_loss_with_logits,
 };
 
 /// Settings of [`FtrlLearner`].
@@ -120,7 +120,7 @@ impl Learn for FtrlLearner {
     }
 
     fn freeze(&self) -> FtrlModel {
-        let mut weights = vec![0.0; self.table_rows];
+        let mut weights = Table::zeros(self.table_rows);
         ftrl_weights(&self.table.pairs()[..self.table_rows], &self.rates, &mut weights);
         FtrlModel { weights, bias: ftrl_weight(self.bias[0], self.bias[1], &self.rates) }
     }
@@ -130,7 +130,7 @@ impl Learn for FtrlLearner {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FtrlModel {
     /// One weight for each slot.
-    pub weights: Vec<f32>,
+    pub weights: Table,
     /// Added to every logit.
     pub bias: f32,
 }

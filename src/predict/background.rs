@@ -14,3 +14,10 @@ pub(super) fn give_way() {
         tracing::debug!("a thread in the background runs like any other: {error:?}");
     }
 }
+
+/// Offers this thread's processor to requests, in the middle of work that takes milliseconds.
+///
+/// Linux mostly lets them have it anyway when they come. Now and then it lets this thread go on until the next tick, for up to 4 ms.
+pub(super) fn offer() {
+    std::thread::yield_now();
+}

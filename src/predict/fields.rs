@@ -21,6 +21,8 @@ pub struct Fields {
     by_name: Vec<usize>,
     /// The columns' names, and behind them [`ID`], as objects have them.
     keys: Vec<Option<Key>>,
+    /// The column that is called [`ID`], if there is one.
+    id: Option<usize>,
 }
 
 /// What a request needs to know of a column.
@@ -66,7 +68,8 @@ impl Fields {
         let keys = schema.columns.iter().map(String::as_str).chain([ID]).map(Key::new).collect();
         let mut by_name: Vec<usize> = (0..columns.len()).collect();
         by_name.sort_unstable_by(|a, b| shorter_first(columns[*a].name.as_bytes(), columns[*b].name.as_bytes()));
-        Fields { columns, by_name, keys }
+        let id = schema.columns.iter().position(|name| name == ID);
+        Fields { columns, by_name, keys, id }
     }
 
     /// Position of a column by name.
@@ -85,6 +88,11 @@ impl Fields {
     #[inline]
     pub fn key(&self, position: usize) -> Option<&Key> {
         self.keys.get(position)?.as_ref()
+    }
+
+    /// Position of the column that is called as a candidate's id is, if there is one.
+    pub fn id(&self) -> Option<usize> {
+        self.id
     }
 
     /// Number of columns.

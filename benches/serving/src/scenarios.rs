@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,10 @@ use serde_json::Value;
 
 use crate::driver::{Framing, Load, Outcome, drive};
 use crate::models::{Kind, Models, SEEDS};
+use crate::promoter::Promoter;
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
-use crate::service::{Part, Service, free_address, give_way, pctr, pin};
+use crate::service::{Part, Service, free_address, pin};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -260,14 +261,9 @@ impl Stage {
             let (mut calm, mut swapping, mut count) = (Vec::new(), Vec::new(), 0);
             for round in 0..10 {
                 calm.push(run(&service, &requests, CONNECTIONS, Some(rate), self.time / 10)?);
-                let done = AtomicBool::new(false);
-                let outcome = std::thread::scope(|scope| -> Result<Outcome, Box<dyn Error>> {
-                    let promoting = scope.spawn(|| promote_in_turn(&registry, &names, 10, self.time / 100, &done));
-                    let outcome = run(&service, &requests, CONNECTIONS, Some(rate), self.time / 10);
-                    done.store(true, Ordering::Relaxed);
-                    count += promoting.join().map_err(|_| "promoting panicked")??;
-                    outcome
-                });
+                let promoter = Promoter::start(&registry, &names, 10, self.time / 100)?;
+                let outcome = run(&service, &requests, CONNECTIONS, Some(rate), self.time / 10);
+                count += promoter.stop()?;
                 swapping.push(outcome.map_err(|error| format!("round {round}: {error}"))?);
             }
             let (calm, swapping) = (merge(calm)?, merge(swapping)?);
@@ -302,29 +298,23 @@ impl Stage {
         let service = Service::registry(registry.folder())?;
         let (mut wrong, mut unknown) = (0_u64, 0_u64);
         let mut by_model: BTreeMap<String, u64> = BTreeMap::new();
-        let done = AtomicBool::new(false);
-        let outcome = std::thread::scope(|scope| -> Result<Outcome, Box<dyn Error>> {
-            let promoting =
-                scope.spawn(|| promote_in_turn(&registry, &names, u32::MAX, Duration::from_millis(100), &done));
-            let load = Load { most, ..load(&service, 16, None, Duration::from_secs(600)) };
-            let outcome = drive(
-                &load,
-                |at| &requests[at as usize % BODIES],
-                |answer| {
-                    let parsed = parsed(answer.body);
-                    match parsed["model"].as_str().and_then(|model| Some((model, known.get(model)?))) {
-                        Some((model, known)) => {
-                            wrong += u64::from(parsed["candidates"] != known[answer.request as usize % BODIES]);
-                            *by_model.entry(model.to_owned()).or_default() += 1;
-                        }
-                        None => unknown += 1,
+        let promoter = Promoter::start(&registry, &names, u32::MAX, Duration::from_millis(100))?;
+        let load = Load { most, ..load(&service, 16, None, Duration::from_secs(600)) };
+        let outcome = drive(
+            &load,
+            |at| &requests[at as usize % BODIES],
+            |answer| {
+                let parsed = parsed(answer.body);
+                match parsed["model"].as_str().and_then(|model| Some((model, known.get(model)?))) {
+                    Some((model, known)) => {
+                        wrong += u64::from(parsed["candidates"] != known[answer.request as usize % BODIES]);
+                        *by_model.entry(model.to_owned()).or_default() += 1;
                     }
-                },
-            );
-            done.store(true, Ordering::Relaxed);
-            promoting.join().map_err(|_| "promoting panicked")??;
-            Ok(outcome?)
-        })?;
+                    None => unknown += 1,
+                }
+            },
+        )?;
+        promoter.stop()?;
         let swaps = served(&service)?;
         let answered = by_model.values().sum::<u64>();
         for (what, value) in [
@@ -458,35 +448,6 @@ fn late(scenario: &'static str, kind: Kind, candidates: usize, outcome: &Outcome
 fn promote(registry: &Registry, model: &str) -> Done {
     registry.promote(model, PRODUCTION, SchemaChange::Refuse)?;
     Ok(())
-}
-
-/// Promotes the models in turn until it is told to stop, at most `most` times; how often it did.
-fn promote_in_turn(
-    registry: &Registry,
-    names: &[String],
-    most: u32,
-    every: Duration,
-    done: &AtomicBool,
-) -> Result<u32, String> {
-    // Promoting is another process's work, which has what the service leaves. It must not take time or locks of memory from the
-    // load: then the load would be late and the service blamed.
-    pin(Part::Service);
-    give_way();
-    let pctr = pctr().map_err(|error| error.to_string())?;
-    let mut count = 0;
-    while count < most && !done.load(Ordering::Relaxed) {
-        let current = registry.resolve(PRODUCTION).map_err(|error| error.to_string())?.model;
-        let at = names.iter().position(|name| *name == current).map_or(0, |at| (at + 1) % names.len());
-        let mut command = Command::new(&pctr);
-        command.args(["--quiet", "models", "promote", &names[at], "--registry"]).arg(registry.folder());
-        let status = command.stdout(Stdio::null()).status().map_err(|error| error.to_string())?;
-        if !status.success() {
-            return Err(format!("{command:?} ended: {status}"));
-        }
-        count += 1;
-        std::thread::sleep(every);
-    }
-    Ok(count)
 }
 
 /// How many models took over, as the service counts them.

@@ -1,7 +1,8 @@
 //! Bundle ↔ folder.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use super::{
 };
 use crate::durable::PartialFolder;
 use crate::error::{Error, Result};
+use crate::kernels::Table;
+use crate::kernels::mapped::FileBytes;
 use crate::model::Layout;
 use crate::model::base_rate::BaseRateModel;
 use crate::model::calibration::Calibrator;
@@ -128,7 +131,7 @@ impl Bundle {
                 return Err(refuse(format!("{MANIFEST_FILE} names a file outside the bundle: {file:?}")));
             }
             let path = folder.join(file);
-            let bytes = fs::read(&path).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
+            let bytes = bytes_of(&path).map_err(|error| refuse(format!("{file} cannot be read: {error}")))?;
             if bytes.len() as u64 != entry.bytes {
                 return Err(refuse(format!("{file} is cut: expected {} bytes, got {}", entry.bytes, bytes.len())));
             }
@@ -197,6 +200,13 @@ impl Bundle {
         }
         files
     }
+}
+
+/// A file in memory: a service opens bundles while it answers, so it is read by pieces.
+fn bytes_of(path: &Path) -> io::Result<FileBytes> {
+    let file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    FileBytes::read(file, length)
 }
 
 fn linear_tensors(model: &FtrlModel) -> Vec<(String, Vec<usize>, &[f32])> {
@@ -313,7 +323,9 @@ impl<'a> Weights<'a> {
 
     fn vocabularies(&self) -> Result<Vec<Vec<u32>>> {
         let count = self.tensors.names().iter().filter(|name| name.starts_with("vocabulary.")).count();
-        (0..count).map(|position| self.numbers(&format!("vocabulary.{position}"), Dtype::U32, None)).collect()
+        // Numbers may lie unaligned in the file.
+        let codes = |name: String| self.bytes(&name, Dtype::U32, None).map(bytemuck::pod_collect_to_vec);
+        (0..count).map(|position| codes(format!("vocabulary.{position}"))).collect()
     }
 
     fn model(&self, kind: ModelKind, settings: &str, layout: &Layout) -> Result<Model> {
@@ -325,8 +337,7 @@ impl<'a> Weights<'a> {
                     .map_err(|error| Error::bundle(self.bundle, format!("its settings cannot be read: {error}")))?;
                 let lookup = |name: &str| {
                     let shape = self.tensors.tensor(name).ok()?.shape().to_vec();
-                    let values: Arc<Vec<f32>> = Arc::new(self.numbers(name, Dtype::F32, None).ok()?);
-                    Some((shape, values as Values))
+                    Some((shape, Arc::new(self.table(name, None).ok()?) as Values))
                 };
                 let model = DcnEnsemble::from_tensors(&config, layout, lookup)
                     .map_err(|error| Error::bundle(self.bundle, format!("{WEIGHTS_FILE}: {error}")))?;
@@ -336,16 +347,20 @@ impl<'a> Weights<'a> {
     }
 
     fn linear(&self, layout: &Layout) -> Result<FtrlModel> {
-        let weights = self.numbers("weights", Dtype::F32, Some(&[layout.table_rows]))?;
+        let weights = self.table("weights", Some(&[layout.table_rows]))?;
         Ok(FtrlModel { weights, bias: self.one("bias")? })
     }
 
     fn one(&self, name: &str) -> Result<f32> {
-        Ok(self.numbers(name, Dtype::F32, Some(&[1]))?[0])
+        Ok(self.table(name, Some(&[1]))?[0])
     }
 
-    /// The numbers of a tensor, which may lie unaligned in the file.
-    fn numbers<T: bytemuck::Pod>(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<Vec<T>> {
+    fn table(&self, name: &str, shape: Option<&[usize]>) -> Result<Table> {
+        Ok(Table::beside_requests(self.bytes(name, Dtype::F32, shape)?))
+    }
+
+    /// The numbers of a tensor as they lie in the file.
+    fn bytes(&self, name: &str, dtype: Dtype, shape: Option<&[usize]>) -> Result<&[u8]> {
         let refuse = |message: String| Error::bundle(self.bundle, message);
         let tensor = self.tensors.tensor(name).map_err(|_| refuse(format!("{} has no tensor {name:?}", self.file)))?;
         if tensor.dtype() != dtype || shape.is_some_and(|shape| tensor.shape() != shape) {
@@ -355,6 +370,6 @@ impl<'a> Weights<'a> {
                 tensor.dtype()
             )));
         }
-        Ok(bytemuck::pod_collect_to_vec(tensor.data()))
+        Ok(tensor.data())
     }
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::Kind;
+use crate::kernels::Table;
 use crate::model::calibration::{Choice, Map, Method};
 use crate::model::features::hash::Fingerprint;
 use crate::model::features::{EncoderBuilder, IndexerBuilder, IndexerConfig, Mode};
@@ -65,8 +66,8 @@ fn trained(mode: Mode) -> (Bundle, Vec<u32>) {
         builder.count(&codes, Threads::one());
     }
     let indexer = builder.finish();
-    let weights = (0..indexer.layout().table_rows).map(|slot| (slot % 7) as f32 / 8.0).collect();
-    let model_of_cheap = FtrlModel { weights, bias: -1.5 };
+    let weights: Vec<f32> = (0..indexer.layout().table_rows).map(|slot| (slot % 7) as f32 / 8.0).collect();
+    let model_of_cheap = FtrlModel { weights: Table::beside_requests(bytemuck::cast_slice(&weights)), bias: -1.5 };
     tiers.cheap = Some(Arc::new(CheapTier { indexer, model: model_of_cheap, calibrator: Calibrator::identity() }));
     (
         Bundle::new(

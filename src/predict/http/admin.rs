@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Refusal, RefusalKind};
-use super::{AdminSettings, Shared, json, refuse};
+use super::{AdminSettings, Answer, Shared, json, refuse};
 use crate::error::{Error, Kind, Result};
 use crate::predict::live::Look;
 use crate::registry::{Registry, SchemaChange, Stage};
@@ -75,7 +75,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
 
 async fn ask_for_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION);
-    let refusal = |message| refuse(&shared, &Refusal::new(RefusalKind::Unauthorized, message));
+    let refusal = |message| refuse(&shared, &Refusal::new(RefusalKind::Unauthorized, message)).map(Body::new);
     match (&shared.token, shown) {
         (Some(token), Some(shown)) if token.is_shown(shown.as_bytes()) => next.run(request).await,
         (_, Some(_)) => refusal("the token is not the one expected"),
@@ -83,7 +83,7 @@ async fn ask_for_token(State(shared): State<Arc<Shared>>, request: Request, next
     }
 }
 
-async fn answer_models(State(shared): State<Arc<Shared>>) -> Response {
+async fn answer_models(State(shared): State<Arc<Shared>>) -> Answer {
     #[derive(Serialize)]
     struct Model {
         model: String,
@@ -126,7 +126,7 @@ struct Promotion {
     force: bool,
 }
 
-async fn answer_promote(State(shared): State<Arc<Shared>>, body: Body) -> Response {
+async fn answer_promote(State(shared): State<Arc<Shared>>, body: Body) -> Answer {
     let Ok(body) = to_bytes(body, MOST_BODY).await else {
         return refuse(&shared, &Refusal::too_large(MOST_BODY));
     };
@@ -141,12 +141,12 @@ async fn answer_promote(State(shared): State<Arc<Shared>>, body: Body) -> Respon
     change(&shared, move |registry, stage| registry.promote(&promotion.model, stage, schema)).await
 }
 
-async fn answer_rollback(State(shared): State<Arc<Shared>>) -> Response {
+async fn answer_rollback(State(shared): State<Arc<Shared>>) -> Answer {
     change(&shared, Registry::rollback).await
 }
 
 /// Changes the stage that is served. When this answers, the change is durable and the model in use.
-async fn change(shared: &Shared, change: impl FnOnce(&Registry, &str) -> Result<Stage> + Send + 'static) -> Response {
+async fn change(shared: &Shared, change: impl FnOnce(&Registry, &str) -> Result<Stage> + Send + 'static) -> Answer {
     let Some((registry, stage)) = shared.registry.clone() else {
         let message = "one bundle is served for good; start with --registry to change it";
         return refuse(shared, &Refusal::new(RefusalKind::NoRegistry, message));
@@ -165,7 +165,7 @@ async fn change(shared: &Shared, change: impl FnOnce(&Registry, &str) -> Result<
     answer(shared, changed.await)
 }
 
-fn answer(shared: &Shared, done: Result<impl Serialize>) -> Response {
+fn answer(shared: &Shared, done: Result<impl Serialize>) -> Answer {
     let written = done.and_then(|done| serde_json::to_string(&done).map_err(|error| Error::Bug(error.to_string())));
     match written {
         Ok(body) => json(StatusCode::OK, body),

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 
-use super::intake::{Arrived, take};
+use super::intake::Arrived;
 use super::observer::Known;
 use super::refusal::{Refusal, RefusalKind};
 use super::scoring::with_scratch;
-use super::{Shared, json};
+use super::{Answer, Shared, json};
 use crate::predict::openrtb::{
     BidRequest, Bidder, Explained, Impression, Malformed, NoBid, NoBidAnswer, Problem, no_bid, response,
 };
@@ -21,36 +19,33 @@ use crate::predict::{Budget, LiveModel};
 /// Says the version of the protocol (OpenRTB 2.6, 2.5).
 const VERSION: (&str, &str) = ("x-openrtb-version", "2.6");
 
-pub(super) async fn answer_openrtb(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    take(shared, request, |shared, arrived| {
-        let bidder = shared.bidder.as_ref().ok_or_else(|| {
-            let message = "this service does not bid; set openrtb.mapping and openrtb.ads";
-            Refusal::new(RefusalKind::NotFound, message)
-        })?;
-        let limits = &shared.options.limits;
-        let request = BidRequest::parse(arrived.body, limits.batch).map_err(refusal)?;
-        let Some(allowed) = allowed(shared, arrived, request.tmax) else {
-            return Ok(no_bid_answer(shared, bidder, &request, NoBid::Time));
-        };
-        let model = shared.live.model();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-        let mut auction = bidder.auction(&request, arrived.body, &model, now, limits.candidates).map_err(refusal)?;
-        let mut all = Vec::with_capacity(auction.impressions.len());
-        for impression in &auction.impressions {
-            all.push(scored(shared, &model, impression, arrived, allowed, &request.id)?);
+pub(super) fn answer_bid(shared: &Shared, arrived: &Arrived<'_>) -> Result<Answer, Refusal> {
+    let bidder = shared.bidder.as_ref().ok_or_else(|| {
+        let message = "this service does not bid; set openrtb.mapping and openrtb.ads";
+        Refusal::new(RefusalKind::NotFound, message)
+    })?;
+    let limits = &shared.options.limits;
+    let request = BidRequest::parse(arrived.body, limits.batch).map_err(refusal)?;
+    let Some(allowed) = allowed(shared, arrived, request.tmax) else {
+        return Ok(no_bid_answer(shared, bidder, &request, NoBid::Time));
+    };
+    let model = shared.live.model();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let mut auction = bidder.auction(&request, arrived.body, &model, now, limits.candidates).map_err(refusal)?;
+    let mut all = Vec::with_capacity(auction.impressions.len());
+    for impression in &auction.impressions {
+        all.push(scored(shared, &model, impression, arrived, allowed, &request.id)?);
+    }
+    let settings = bidder.settings();
+    let micros = arrived.at.elapsed().as_micros() as u64;
+    let explained = settings.explain.then_some(Explained { model: model.name(), micros });
+    match response(&request, &mut auction, &all, settings.seat.as_deref(), explained) {
+        Some(body) => {
+            shared.meters.bid();
+            Ok(with_version(json(StatusCode::OK, body)))
         }
-        let settings = bidder.settings();
-        let micros = arrived.at.elapsed().as_micros() as u64;
-        let explained = settings.explain.then_some(Explained { model: model.name(), micros });
-        match response(&request, &mut auction, &all, settings.seat.as_deref(), explained) {
-            Some(body) => {
-                shared.meters.bid();
-                Ok(with_version(json(StatusCode::OK, body)))
-            }
-            None => Ok(no_bid_answer(shared, bidder, &request, auction.reason)),
-        }
-    })
-    .await
+        None => Ok(no_bid_answer(shared, bidder, &request, auction.reason)),
+    }
 }
 
 /// What the request may take from its arrival: what its header says, or its `tmax` less the margin, or the default. `None`
@@ -86,17 +81,21 @@ fn scored(
     })
 }
 
-fn no_bid_answer(shared: &Shared, bidder: &Bidder, request: &BidRequest<'_>, reason: NoBid) -> Response {
+fn no_bid_answer(shared: &Shared, bidder: &Bidder, request: &BidRequest<'_>, reason: NoBid) -> Answer {
     shared.meters.no_bid(reason);
     let mut response = match bidder.settings().no_bid {
-        NoBidAnswer::Empty => StatusCode::NO_CONTENT.into_response(),
+        NoBidAnswer::Empty => {
+            let mut empty = Answer::default();
+            *empty.status_mut() = StatusCode::NO_CONTENT;
+            empty
+        }
         NoBidAnswer::Body => json(StatusCode::OK, no_bid(request, reason)),
     };
     response.headers_mut().insert("x-pctr-no-bid", HeaderValue::from_static(reason.name()));
     with_version(response)
 }
 
-fn with_version(mut response: Response) -> Response {
+fn with_version(mut response: Answer) -> Answer {
     response.headers_mut().insert(VERSION.0, HeaderValue::from_static(VERSION.1));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::page::html;
-use super::{Shared, json};
+use super::{Answer, Shared, json};
 
 /// What each path takes and answers, as OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/docs", get(|| async { html(DOCS) }))
 }
 
-async fn answer_ready(State(shared): State<Arc<Shared>>) -> Response {
+async fn answer_ready(State(shared): State<Arc<Shared>>) -> Answer {
     let model = shared.live.model();
     let manifest = &model.bundle.manifest;
     let ready = serde_json::json!({

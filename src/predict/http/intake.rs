@@ -1,21 +1,21 @@
 //! A request as it comes from the socket → its whole body, its budget and a place to be scored in.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
 
 use super::admission::{Counted, TurnedAway};
 use super::refusal::{Refusal, RefusalKind};
 use super::settings::MOST_BUDGET;
-use super::{Shared, refuse};
+use super::{Answer, Limits, Shared, refuse};
 
 /// The header that gives a request's budget.
 const BUDGET: &str = "x-budget-us";
@@ -42,22 +42,25 @@ impl Arrived<'_> {
 }
 
 /// Reads a request, waits for its place, and lets `work` answer it there; whatever goes wrong is answered too.
-pub(super) async fn take(
-    shared: Arc<Shared>,
-    request: Request,
-    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Response, Refusal>,
-) -> Response {
-    match taken(&shared, request, work).await {
-        Ok(response) => response,
-        Err(refusal) => refuse(&shared, &refusal),
-    }
+pub(super) async fn take<B>(
+    shared: &Shared,
+    request: Request<B>,
+    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Answer, Refusal>,
+) -> Answer
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
+    taken(shared, request, work).await.unwrap_or_else(|refusal| refuse(shared, &refusal))
 }
 
-async fn taken(
+async fn taken<B>(
     shared: &Shared,
-    request: Request,
-    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Response, Refusal>,
-) -> Result<Response, Refusal> {
+    request: Request<B>,
+    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Answer, Refusal>,
+) -> Result<Answer, Refusal>
+where
+    B: Body<Data = Bytes, Error: Display> + Unpin,
+{
     let (head, body) = request.into_parts();
     let limits = &shared.options.limits;
     let length = content_length(&head.headers);
@@ -67,7 +70,7 @@ async fn taken(
     let _memory = Counted::within(&shared.bodies, length.unwrap_or(limits.body_bytes), limits.bodies_bytes)
         .ok_or_else(|| overloaded(shared.admission.expected_wait()))?;
     let asked = budget(&head.headers)?;
-    let body = read(shared, body).await?;
+    let body = read(limits, body).await?;
     let at = Instant::now();
     let left = asked.unwrap_or(Duration::from_micros(shared.options.budget.default_us));
     let place = shared.admission.enter(body.len(), at, left).await;
@@ -77,23 +80,39 @@ async fn taken(
     work(shared, &Arrived { body: &body, at, asked, id })
 }
 
-async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, Refusal> {
-    let limits = &shared.options.limits;
-    let mut whole = pin!(Limited::new(body, limits.body_bytes).collect());
+async fn read(limits: &Limits, body: impl Body<Data = Bytes, Error: Display> + Unpin) -> Result<Bytes, Refusal> {
+    let mut whole = pin!(gather(body, limits.body_bytes));
     // Most bodies came with their heads and need no timer.
-    let whole = match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
-        Poll::Ready(whole) => Ok(whole),
-        Poll::Pending => tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await,
-    };
-    match whole {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limits.body_bytes)),
-        Ok(Err(error)) => Err(Refusal::new(RefusalKind::BodyUnreadable, format!("the body cannot be read: {error}"))),
-        Err(_) => {
-            let message = format!("expected the body within {} ms", limits.body_ms);
-            Err(Refusal::new(RefusalKind::BodyTooSlow, message))
+    match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
+        Poll::Ready(whole) => whole,
+        Poll::Pending => {
+            tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await.unwrap_or_else(|_| {
+                let message = format!("expected the body within {} ms", limits.body_ms);
+                Err(Refusal::new(RefusalKind::BodyTooSlow, message))
+            })
         }
     }
+}
+
+/// A body of at most `most` bytes. One that comes in one part, as most do, is not copied.
+async fn gather(mut body: impl Body<Data = Bytes, Error: Display> + Unpin, most: usize) -> Result<Bytes, Refusal> {
+    let (mut first, mut all) = (Bytes::new(), Vec::new());
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
+        let frame = frame
+            .map_err(|error| Refusal::new(RefusalKind::BodyUnreadable, format!("the body cannot be read: {error}")))?;
+        // What is no data is a trailer, which nobody asked for.
+        let Ok(part) = frame.into_data() else { continue };
+        if part.len() > most - first.len().max(all.len()) {
+            return Err(Refusal::too_large(most));
+        }
+        match (first.is_empty(), all.is_empty()) {
+            (true, true) => first = part,
+            (false, true) => all = [&first[..], &part].concat(),
+            _ => all.extend_from_slice(&part),
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

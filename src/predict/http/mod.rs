@@ -1,8 +1,8 @@
 //! HTTP around the scorer: the only room that knows axum.
 //!
 //! ```text
-//! socket ─▶ connections ─▶ routes ─▶ intake ─▶ admission ─▶ wire ─▶ scorer ─▶ wire ─▶ socket
-//!           limits, pace              body, budget  a place, or 503 at once
+//! socket ─▶ connections ─▶ hot paths ─▶ intake ─▶ admission ─▶ wire ─▶ scorer ─▶ wire ─▶ socket
+//!           limits, pace  └▶ routes    body, budget  a place, or 503 at once
 //! ```
 //!
 //! What is served where stands in [`ROUTES`]; what each path takes and answers, in `openapi.json`. Whatever is wrong is
@@ -13,6 +13,7 @@ mod admission;
 mod bidding;
 mod connections;
 mod health;
+mod hot;
 mod intake;
 mod meters;
 mod observer;
@@ -30,9 +31,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
+use bytes::Bytes;
+use http_body_util::Full;
 
 pub use health::OPENAPI;
 pub use refusal::RefusalKind;
@@ -141,12 +142,7 @@ impl Shared {
 
 /// What clients see.
 pub fn app(shared: Arc<Shared>) -> Router {
-    let mut router = Router::new()
-        .route("/v1/score", post(scoring::answer_score))
-        .route("/v1/score/batch", post(scoring::answer_batch))
-        .route("/v1/openrtb", post(bidding::answer_openrtb))
-        .merge(health::routes())
-        .merge(page::routes());
+    let mut router = hot::routes().merge(health::routes()).merge(page::routes());
     if shared.options.admin.shared_listener {
         router = router.merge(admin::routes(&shared));
     }
@@ -162,17 +158,17 @@ fn finish(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
     router.fallback(answer_not_found).method_not_allowed_fallback(answer_method_not_allowed).with_state(shared)
 }
 
-async fn answer_not_found(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+async fn answer_not_found(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
     refuse(&shared, &Refusal::new(RefusalKind::NotFound, format!("there is no {}; see GET /docs", uri.path())))
 }
 
-async fn answer_method_not_allowed(State(shared): State<Arc<Shared>>, method: axum::http::Method) -> Response {
+async fn answer_method_not_allowed(State(shared): State<Arc<Shared>>, method: Method) -> Answer {
     let message = format!("{method} is not for this path; see GET /docs");
     refuse(&shared, &Refusal::new(RefusalKind::MethodNotAllowed, message))
 }
 
 /// Answers a refusal, counted and now and then logged.
-fn refuse(shared: &Shared, refusal: &Refusal) -> Response {
+fn refuse(shared: &Shared, refusal: &Refusal) -> Answer {
     shared.meters.refused(refusal.kind);
     if shared.refusals_logged.take() {
         tracing::info!(kind = refusal.kind.name(), field = refusal.field.as_deref(), "refused: {}", refusal.message);
@@ -184,17 +180,23 @@ fn refuse(shared: &Shared, refusal: &Refusal) -> Response {
             headers.insert(header::RETRY_AFTER, shared.options.budget.retry_after_s.into());
         }
         RefusalKind::Unauthorized => {
-            headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // What is left of the body would be taken for the next request.
         RefusalKind::BodyTooLarge | RefusalKind::BodyTooSlow | RefusalKind::BodyUnreadable => {
-            headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
     }
     response
 }
 
-fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
+/// An answer that is there as a whole.
+type Answer = Response<Full<Bytes>>;
+
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Answer::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }

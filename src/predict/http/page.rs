@@ -12,7 +12,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::meters::Shown;
-use super::{Shared, json};
+use super::{Answer, Shared, json};
 use crate::model::bundle::Manifest;
 use crate::predict::live::{Event, RefusedBundle, Shift};
 use crate::predict::log::LogCounts;
@@ -104,7 +104,7 @@ pub(super) fn html(page: &'static str) -> Response {
     (head, page).into_response()
 }
 
-async fn answer_numbers(State(shared): State<Arc<Shared>>) -> Response {
+async fn answer_numbers(State(shared): State<Arc<Shared>>) -> Answer {
     #[derive(Serialize)]
     struct Numbers<'a> {
         version: &'static str,

@@ -4,15 +4,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::Response;
 
-use super::intake::{Arrived, take};
+use super::intake::Arrived;
 use super::observer::Known;
 use super::refusal::Refusal;
 use super::wire::{self, BatchAnswer, Buffers, Rules};
-use super::{Shared, json};
+use super::{Answer, Shared, json};
 use crate::predict::scorer::{Scored, Scratch, score};
 use crate::predict::{Budget, LiveModel};
 
@@ -23,46 +21,39 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
-pub(super) async fn answer_score(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    take(shared, request, |shared, arrived| {
-        let model = shared.live.model();
-        BUFFERS.with_borrow_mut(|buffers| {
-            let request = wire::read(arrived.body, &model, rules(shared), buffers)?;
-            let answer = scored(shared, &model, request, arrived, |scored| {
-                wire::answer(model.name(), request, scored, arrived.at)
-            })?;
-            Ok(json(StatusCode::OK, answer))
-        })
+pub(super) fn answer_score(shared: &Shared, arrived: &Arrived<'_>) -> Result<Answer, Refusal> {
+    let model = shared.live.model();
+    BUFFERS.with_borrow_mut(|buffers| {
+        let request = wire::read(arrived.body, &model, rules(shared), buffers)?;
+        let answer =
+            scored(shared, &model, request, arrived, |scored| wire::answer(model.name(), request, scored, arrived.at))?;
+        Ok(json(StatusCode::OK, answer))
     })
-    .await
 }
 
-pub(super) async fn answer_batch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    take(shared, request, |shared, arrived| {
-        // One model for the whole batch.
-        let model = shared.live.model();
-        BUFFERS.with_borrow_mut(|buffers| {
-            let requests = wire::read_batch(arrived.body, &model, rules(shared), buffers)?;
-            let mut answer = BatchAnswer::new(model.name());
-            let refuse = |answer: &mut BatchAnswer, refusal: &Refusal| {
-                shared.meters.refused(refusal.kind);
-                answer.refused(refusal);
-            };
-            for request in requests {
-                match request {
-                    Ok(request) => {
-                        let write = |scored: &[Scored]| answer.scored(request, scored);
-                        if let Err(refusal) = scored(shared, &model, request, arrived, write) {
-                            refuse(&mut answer, &refusal);
-                        }
+pub(super) fn answer_batch(shared: &Shared, arrived: &Arrived<'_>) -> Result<Answer, Refusal> {
+    // One model for the whole batch.
+    let model = shared.live.model();
+    BUFFERS.with_borrow_mut(|buffers| {
+        let requests = wire::read_batch(arrived.body, &model, rules(shared), buffers)?;
+        let mut answer = BatchAnswer::new(model.name());
+        let refuse = |answer: &mut BatchAnswer, refusal: &Refusal| {
+            shared.meters.refused(refusal.kind);
+            answer.refused(refusal);
+        };
+        for request in requests {
+            match request {
+                Ok(request) => {
+                    let write = |scored: &[Scored]| answer.scored(request, scored);
+                    if let Err(refusal) = scored(shared, &model, request, arrived, write) {
+                        refuse(&mut answer, &refusal);
                     }
-                    Err(refusal) => refuse(&mut answer, refusal),
                 }
+                Err(refusal) => refuse(&mut answer, refusal),
             }
-            Ok(json(StatusCode::OK, answer.finish(arrived.at)))
-        })
+        }
+        Ok(json(StatusCode::OK, answer.finish(arrived.at)))
     })
-    .await
 }
 
 /// Scores a request and lets `use_them` read the scores where they lie.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::Token;
+use super::connections::Paths;
 use super::tls::{self, Acceptor};
 use super::{ServeOptions, Shared, Source, admin, app, connections};
 use crate::error::{Error, Result};
@@ -77,9 +77,11 @@ pub fn spawn(options: &ServeOptions) -> Result<ServerHandle> {
     let runtime = runtime.map_err(Error::io(&place, "start threads for"))?;
     let (stop, stopped) = watch::channel(false);
     let mut listeners = Listeners { runtime: &runtime, serving: JoinSet::new(), shared: shared.clone(), stopped };
-    let local_addr = listeners.open(options.listen, app(shared.clone()), tls)?;
+    let local_addr = listeners.open(options.listen, Paths { router: app(shared.clone()), hot: true }, tls)?;
     let admin_addr = match wants_admin {
-        true => Some(listeners.open(options.admin.listen, admin(shared.clone()), None)?),
+        true => {
+            Some(listeners.open(options.admin.listen, Paths { router: admin(shared.clone()), hot: false }, None)?)
+        }
         false => None,
     };
     let serving = listeners.serving;
@@ -105,13 +107,13 @@ struct Listeners<'a> {
 }
 
 impl Listeners<'_> {
-    /// Serves `router` on `address`; the address it got.
-    fn open(&mut self, address: SocketAddr, router: Router, tls: Option<Acceptor>) -> Result<SocketAddr> {
+    /// Serves `paths` on `address`; the address it got.
+    fn open(&mut self, address: SocketAddr, paths: Paths, tls: Option<Acceptor>) -> Result<SocketAddr> {
         let place = PathBuf::from(address.to_string());
         let _inside = self.runtime.enter();
         let listener = connections::listen(address).map_err(Error::io(&place, "listen on"))?;
         let local_addr = listener.local_addr().map_err(Error::io(&place, "listen on"))?;
-        let serving = connections::serve(listener, router, tls, self.shared.clone(), self.stopped.clone());
+        let serving = connections::serve(listener, paths, tls, self.shared.clone(), self.stopped.clone());
         self.serving.spawn_on(serving, self.runtime.handle());
         Ok(local_addr)
     }

@@ -19,6 +19,7 @@ use crate::metrics::histogram::Histogram;
 use crate::metrics::stability::{equal_mass_counts, greatest_by_chance, independent, stability_index};
 use crate::model::bundle::{Bundle, ScoreScratch};
 use crate::model::features::hash::row_fingerprint;
+use crate::predict::background;
 
 /// Bins of the population stability index.
 const BINS: usize = 10;
@@ -136,6 +137,7 @@ pub fn compare(old: &LiveModel, new: &LiveModel, requests: &[RecentRequest]) -> 
     let mut rows: HashMap<u64, u64> = HashMap::new();
     let mut refused = 0;
     for request in requests {
+        background::offer();
         let (old, new) = (of_old.score(request), of_new.score(request));
         for (old, new) in old.iter().zip(new) {
             match (old, new) {

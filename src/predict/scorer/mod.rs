@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::LiveModel;
+use super::background;
 use super::budget::{Budget, Costs, Ladder, Step};
 use crate::model::Predict;
 use crate::model::bundle::Bundle;
@@ -85,6 +86,7 @@ pub fn warm(model: &LiveModel, clock: &dyn Fn() -> Instant) {
     // Half of the columns are the candidates' own.
     let own = || (1..model.bundle.schema.columns.len()).step_by(2).map(|column| (column, Cell::Missing));
     for count in (0..WARM_ROUNDS).flat_map(|_| [1, 4, 16, 64, 128]) {
+        background::offer();
         if scratch.begin(model, std::iter::empty(), (0..count).map(|_| own())).is_err() {
             // Only for a bundle that refuses missing values; the gate refuses those.
             return;

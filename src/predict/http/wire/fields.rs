@@ -164,7 +164,7 @@ impl<'r> Reader<'r> {
             Some(b'n') => self.document.scalar().map(|_| Span::default())?,
             _ => self.document.scalar()?,
         };
-        if let Some(column) = self.id {
+        if let Some(column) = self.model.fields.id() {
             self.document.back_to(start);
             let value = self.value(place, column)?;
             self.put(column, value);

@@ -8,7 +8,6 @@ use super::names::Names;
 use super::request::{Candidate, Parts, Place, Request, Said};
 use crate::error::nearest;
 use crate::predict::LiveModel;
-use crate::predict::fields::ID;
 use crate::predict::http::Unknown;
 use crate::predict::http::refusal::{Refusal, RefusalKind};
 use crate::predict::json::shown;
@@ -114,8 +113,6 @@ pub(super) struct Reader<'r> {
     pub(super) document: Document<'r>,
     pub(super) model: &'r LiveModel,
     pub(super) rules: Rules,
-    /// The column that is called as a candidate's id is, if there is one.
-    pub(super) id: Option<usize>,
     pub(super) said: &'r mut Said,
     pub(super) names: &'r mut Names,
     requests: &'r mut Vec<Result<Parts, Refusal>>,
@@ -127,7 +124,7 @@ impl<'r> Reader<'r> {
         said.clear();
         requests.clear();
         names.of(model.fields.count());
-        Reader { document: Document::new(text), model, rules, id: model.fields.position(ID), said, names, requests }
+        Reader { document: Document::new(text), model, rules, said, names, requests }
     }
 
     fn single(&mut self) -> Result<Parts, Mistake> {
