@@ -65,11 +65,16 @@ fn integer_places_body(integers: &[i32], lengths: &[u32], tables: &[u32], places
     let periods = integers.chunks(period).zip(lengths.chunks(period)).zip(places.chunks_mut(period));
     for ((integers, lengths), places) in periods {
         for (((integer, length), table), place) in integers.iter().zip(lengths).zip(tables).zip(places) {
-            let single = integer.wrapping_sub(SINGLE.start) as u32;
-            // The bits of a negative number are above all others.
-            let shared = leading_bits(*integer).wrapping_sub(FIRST_BITS).wrapping_add(SINGLES as u32);
-            let of_integer = if single < SINGLES as u32 { single } else { shared.min(OTHER as u32) };
-            *place = table + if *length == 0 { MISSING as u32 } else { of_integer };
+            *place = table + if *length == 0 { MISSING as u32 } else { integer_place(*integer) };
         }
     }
+}
+
+/// Place of one integer of up to eight digits, [`OTHER`] for what is none.
+#[inline(always)]
+pub fn integer_place(integer: i32) -> u32 {
+    let single = integer.wrapping_sub(SINGLE.start) as u32;
+    // The bits of a negative number are above all others.
+    let shared = leading_bits(integer).wrapping_sub(FIRST_BITS).wrapping_add(SINGLES as u32);
+    if single < SINGLES as u32 { single } else { shared.min(OTHER as u32) }
 }

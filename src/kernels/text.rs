@@ -164,6 +164,22 @@ pub fn row_words(
     }
 }
 
+/// Word of a cell that stands alone, as [`row_words`] has it; zeros behind a shorter cell.
+#[inline(always)]
+pub fn word(cell: &[u8]) -> u64 {
+    let four = |bytes: Option<&[u8; 4]>| u64::from(u32::from_le_bytes(*bytes.expect("there are four")));
+    match cell.len() {
+        8.. => u64::from_le_bytes(*cell.first_chunk().expect("there are eight")),
+        // What both fours hold is the same.
+        length @ 4..8 => four(cell.first_chunk()) | four(cell.last_chunk()) << (8 * (length - 4)),
+        length @ 1..4 => {
+            let byte = |at: usize| u64::from(cell[at]) << (8 * at);
+            byte(0) | byte(length / 2) | byte(length - 1)
+        }
+        0 => 0,
+    }
+}
+
 /// Places of a row that are worked on at once: rows of words are padded to a multiple of it.
 pub const LANES: usize = 8;
 
@@ -183,21 +199,27 @@ per_isa! {
 #[inline(always)]
 fn small_integers_body(words: &[u64], lengths: &[u32], integers: &mut [i32]) {
     for ((word, length), integer) in words.iter().zip(lengths).zip(integers) {
-        let negative = u64::from(word & 0xff == u64::from(b'-'));
-        let length = u64::from(*length);
-        let digits = length.wrapping_sub(negative);
-        // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
-        let shift = 64_u64.wrapping_sub(digits.wrapping_mul(8)) & 63;
-        let word = ((word >> (8 * negative)) ^ 0x3030_3030_3030_3030) << shift;
-        let wrong = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
-        // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
-        let pairs = (word.wrapping_mul(10).wrapping_add(word >> 8)) & 0x00ff_00ff_00ff_00ff;
-        let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
-        let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) as u32 as i32;
-        let small = (length <= 8) & (digits.wrapping_sub(1) < 8) & (wrong == 0);
-        let number = if negative == 1 { number.wrapping_neg() } else { number };
-        *integer = if small { number } else { NO_INTEGER };
+        *integer = small_integer(*word, *length);
     }
+}
+
+/// The integer of one cell, as [`small_integers`] has it.
+#[inline(always)]
+pub fn small_integer(word: u64, length: u32) -> i32 {
+    let negative = u64::from(word & 0xff == u64::from(b'-'));
+    let length = u64::from(length);
+    let digits = length.wrapping_sub(negative);
+    // Behind the shift the first digit stands in the lowest byte that is used, and zeros stand for those not written.
+    let shift = 64_u64.wrapping_sub(digits.wrapping_mul(8)) & 63;
+    let word = ((word >> (8 * negative)) ^ 0x3030_3030_3030_3030) << shift;
+    let wrong = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+    // Neighbors are added up: digits to pairs, pairs to fours, fours to one number.
+    let pairs = (word.wrapping_mul(10).wrapping_add(word >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) as u32 as i32;
+    let small = (length <= 8) & (digits.wrapping_sub(1) < 8) & (wrong == 0);
+    let number = if negative == 1 { number.wrapping_neg() } else { number };
+    if small { number } else { NO_INTEGER }
 }
 
 per_isa! {

@@ -73,8 +73,7 @@ impl ColumnEncoder {
         masks.resize(values.lanes(), 0);
         missing.resize(values.lanes(), 0);
         let (masks, missing) = (masks.repeat(ROWS_A_PERIOD), missing.repeat(ROWS_A_PERIOD));
-        let tables = numbers.features.iter().flat_map(|number| (0..PLACES).map(|place| number.code_of_place(place)));
-        let tables = tables.collect();
+        let tables = numbers.features.iter().flat_map(FeatureEncoder::codes_of_places).collect();
         let table_starts = (0..numbers.lanes()).map(|lane| (lane.min(numbers.at.len() - 1) * PLACES) as u32);
         let table_starts = table_starts.collect::<Vec<u32>>().repeat(ROWS_A_PERIOD);
         ColumnEncoder { values, masks, missing, numbers, tables, table_starts, others, width }
@@ -225,6 +224,11 @@ impl ColumnScratch {
 }
 
 impl FeatureEncoder {
+    /// Code of each place of [`integer_places`]; [`EMPTY_CODE`] where its integers have different ones. Only for numeric kinds.
+    pub(super) fn codes_of_places(&self) -> [u32; PLACES] {
+        std::array::from_fn(|place| self.code_of_place(place))
+    }
+
     /// Code of all integers of a place, if they have the same.
     fn code_of_place(&self, place: usize) -> u32 {
         match integers_of(place) {

@@ -110,7 +110,7 @@ impl KeyHasher {
     }
 
     /// [`value_code`] of `value`.
-    #[inline]
+    #[inline(always)]
     pub fn value_code(&self, value: &[u8]) -> u32 {
         fold(match value.len() {
             4..=8 => {

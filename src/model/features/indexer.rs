@@ -67,7 +67,11 @@ struct Source {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Table {
-    Hash { mask: u32 },
+    /// `is_plain`: see [`Plan::is_all_codes`].
+    Hash {
+        mask: u32,
+        is_plain: bool,
+    },
     Vocabulary(Vec<Vocabulary>),
 }
 
@@ -192,6 +196,11 @@ impl Indexer {
         self.plan.codes_width
     }
 
+    /// Whether slots stand where codes stand and each is bits of its code, so that slots cost next to nothing.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.table, Table::Hash { is_plain: true, .. })
+    }
+
     /// How codes become slots.
     pub fn mode(&self) -> Mode {
         self.plan.mode
@@ -206,10 +215,8 @@ impl Indexer {
     /// Turns rows of codes into rows of slots behind those already there.
     pub fn append(&self, codes: &[u32], slots: &mut Vec<u32>) {
         match &self.table {
-            Table::Hash { mask } if self.plan.is_all_codes() => {
-                slots.extend(codes.iter().map(|code| hashed(*code, *mask)));
-            }
-            Table::Hash { mask } => self.append_by(codes, slots, |_, code| hashed(code, *mask), |_, _| ()),
+            Table::Hash { mask, is_plain: true } => slots.extend(codes.iter().map(|code| hashed(*code, *mask))),
+            Table::Hash { mask, .. } => self.append_by(codes, slots, |_, code| hashed(code, *mask), |_, _| ()),
             Table::Vocabulary(vocabularies) => {
                 let slot = |source: usize, code| match code {
                     EMPTY_CODE => EMPTY_SLOT,
@@ -261,6 +268,10 @@ impl Indexer {
         rows: impl Iterator<Item = &'c [u32]> + Clone,
         slots: &mut Vec<u32>,
     ) {
+        if let Table::Hash { mask, is_plain: true } = &self.table {
+            // Side by side, a whole row takes less than its own spans one by one.
+            return rows.for_each(|codes| slots.extend(codes.iter().map(|code| hashed(*code, *mask))));
+        }
         const ROWS_AHEAD: usize = 4;
         let mut ahead = rows.clone().skip(ROWS_AHEAD);
         for codes in rows {
@@ -279,7 +290,7 @@ impl Indexer {
                 let mut places = row[self.layout.spans[number].range()].iter_mut();
                 let mut put = |slot| *places.next().expect("a span has as many places as its source has codes") = slot;
                 match &self.table {
-                    Table::Hash { mask } => self.plan.sources[number].codes(codes, |code| put(hashed(code, *mask))),
+                    Table::Hash { mask, .. } => self.plan.sources[number].codes(codes, |code| put(hashed(code, *mask))),
                     Table::Vocabulary(vocabularies) => self.plan.sources[number].codes(codes, |code| {
                         put(if code == EMPTY_CODE { EMPTY_SLOT } else { vocabularies[number].slot(code) });
                     }),
@@ -295,8 +306,17 @@ impl Indexer {
     pub fn slot_of(&self, span: usize, code: u32) -> u32 {
         match (&self.table, code) {
             (_, EMPTY_CODE) => EMPTY_SLOT,
-            (Table::Hash { mask }, code) => hashed(code, *mask),
+            (Table::Hash { mask, .. }, code) => hashed(code, *mask),
             (Table::Vocabulary(vocabularies), code) => vocabularies[span].slot(code),
+        }
+    }
+
+    /// The slot of a feature's code where all features share one table; `None` in vocabulary mode.
+    #[inline]
+    pub fn shared_slot(&self, code: u32) -> Option<u32> {
+        match &self.table {
+            Table::Hash { mask, .. } => Some(hashed(code, *mask)),
+            Table::Vocabulary(_) => None,
         }
     }
 
@@ -338,7 +358,7 @@ impl Indexer {
     fn assemble(plan: Plan, codes: Vec<Vec<u32>>) -> Indexer {
         let spans = plan.spans();
         let (table, table_rows) = match plan.mode {
-            Mode::Hash { bits } => (Table::Hash { mask: (1 << bits) - 1 }, 1 << bits),
+            Mode::Hash { bits } => (Table::Hash { mask: (1 << bits) - 1, is_plain: plan.is_all_codes() }, 1 << bits),
             Mode::Vocabulary { .. } => {
                 let mut next = 0;
                 let vocabularies = codes.into_iter().map(|codes| {

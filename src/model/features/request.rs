@@ -1,26 +1,50 @@
 //! Rows that share most of their cells → codes: a context is encoded once, and a candidate's own cells over it.
 //!
-//! The codes are those of [`Encoder::encode`] for the whole row. What a feature needs is worked out once: the masks of its
-//! hash, and its code for a missing value. Nothing is allocated.
+//! The codes are those of [`Encoder::encode`] for the whole row. Most columns are read by one feature that takes a value or a number;
+//! all that such a column needs stands in one place: the masks of its hash, or where the codes of integers stand, in the same tables
+//! that [`ColumnEncoder`](super::ColumnEncoder) has. Nothing is allocated.
 
 use super::encoder::{Encoder, FeatureEncoder, Kind};
-use super::hash::KeyHasher;
+use super::hash::{EMPTY_CODE, KeyHasher};
+use crate::kernels::places::{PLACES, integer_place};
+use crate::kernels::text::{small_integer, word};
 use crate::model::row::{Cell, CellError};
 
 /// An [`Encoder`], made ready for rows that differ in few cells.
 #[derive(Debug, Clone)]
 pub struct RequestEncoder {
+    columns: Vec<Column>,
+    /// Column by column.
     features: Vec<Feature>,
-    /// Features that read each column, as positions in `features`.
-    readers: Vec<Vec<u32>>,
+    /// Codes by [`integer_place`], for each column with one number.
+    tables: Vec<[u32; PLACES]>,
     /// Codes of a row of missing values.
     missing: Vec<u32>,
+}
+
+/// What reads a column.
+#[derive(Debug, Clone)]
+struct Column {
+    shortcut: Shortcut,
+    /// Its features, as positions.
+    first: u32,
+    end: u32,
+}
+
+/// How most cells of a column become a code, the one at a place of a row.
+#[derive(Debug, Clone)]
+enum Shortcut {
+    /// The only feature takes values.
+    Value(u32, KeyHasher),
+    /// The only feature takes numbers, and has a table of codes.
+    Number(u32, u32),
+    /// Another feature, or not one.
+    None,
 }
 
 #[derive(Debug, Clone)]
 struct Feature {
     encoder: FeatureEncoder,
-    hasher: KeyHasher,
     /// Place of its first code in a row.
     at: usize,
 }
@@ -29,17 +53,34 @@ impl RequestEncoder {
     /// Makes `encoder` ready for rows of `columns` columns.
     pub fn new(encoder: &Encoder, columns: usize) -> Self {
         let mut missing = vec![0; encoder.width()];
-        let mut readers = vec![Vec::new(); columns];
         let mut features = Vec::new();
         let mut at = 0;
-        for (position, feature) in encoder.encoders().iter().enumerate() {
+        for feature in encoder.encoders() {
             let end = at + feature.kind.positions();
             feature.encode(Cell::Missing, &mut missing[at..end]).expect("a missing value is no bad number");
-            readers[feature.column].push(position as u32);
-            features.push(Feature { encoder: feature.clone(), hasher: KeyHasher::new(feature.salt), at });
+            features.push(Feature { encoder: feature.clone(), at });
             at = end;
         }
-        RequestEncoder { features, readers, missing }
+        features.sort_by_key(|feature| feature.encoder.column);
+        let mut tables = Vec::new();
+        let columns = (0..columns).map(|column| {
+            let first = features.partition_point(|feature| feature.encoder.column < column);
+            let end = features.partition_point(|feature| feature.encoder.column <= column);
+            let shortcut = match &features[first..end] {
+                [Feature { encoder, at }] => match encoder.kind {
+                    Kind::Categorical => Shortcut::Value(*at as u32, KeyHasher::new(encoder.salt)),
+                    Kind::LogSquare | Kind::Quantile(_) => {
+                        tables.push(encoder.codes_of_places());
+                        Shortcut::Number(*at as u32, tables.len() as u32 - 1)
+                    }
+                    Kind::Characters(..) | Kind::Bag { .. } => Shortcut::None,
+                },
+                _ => Shortcut::None,
+            };
+            Column { shortcut, first: first as u32, end: end as u32 }
+        });
+        let columns = columns.collect();
+        RequestEncoder { columns, features, tables, missing }
     }
 
     /// Codes in one row.
@@ -52,28 +93,52 @@ impl RequestEncoder {
         &self.missing
     }
 
-    /// Puts the codes of one column's cell over those in `codes`, a row.
+    /// Puts the codes of one column's cell over those in `codes`, a row. `ahead` hears of a column's only code as soon as it is known.
     ///
     /// # Errors
     /// When a numeric feature reads the column and the cell holds something that is no finite number.
-    #[inline]
-    pub fn put(&self, column: usize, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
-        for &reader in &self.readers[column] {
-            let Feature { encoder, hasher, at } = &self.features[reader as usize];
-            match (&encoder.kind, cell) {
-                (Kind::Categorical, Cell::Text(text)) => codes[*at] = hasher.value_code(text),
-                (kind, cell) => encoder.encode(cell, &mut codes[*at..*at + kind.positions()])?,
+    #[inline(always)]
+    pub fn put(&self, column: usize, cell: Cell<'_>, codes: &mut [u32], ahead: impl Fn(u32)) -> Result<(), CellError> {
+        let column = &self.columns[column];
+        match (&column.shortcut, cell) {
+            (Shortcut::Value(at, hasher), Cell::Text(text)) => {
+                let code = hasher.value_code(text);
+                ahead(code);
+                codes[*at as usize] = code;
+                return Ok(());
             }
+            (Shortcut::Number(at, table), Cell::Text(text)) => {
+                let integer = small_integer(word(text), text.len() as u32);
+                let code = self.tables[*table as usize][integer_place(integer) as usize];
+                if code != EMPTY_CODE {
+                    ahead(code);
+                    codes[*at as usize] = code;
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        self.put_any(column, cell, codes)
+    }
+
+    /// [`RequestEncoder::put`] without a shortcut.
+    #[inline(never)]
+    fn put_any(&self, column: &Column, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
+        for Feature { encoder, at } in self.features_of(column) {
+            encoder.encode(cell, &mut codes[*at..*at + encoder.kind.positions()])?;
         }
         Ok(())
     }
 
     /// Marks the codes of a row that depend on a column.
     pub fn mark(&self, column: usize, marks: &mut [bool]) {
-        for &reader in &self.readers[column] {
-            let Feature { encoder, at, .. } = &self.features[reader as usize];
+        for Feature { encoder, at } in self.features_of(&self.columns[column]) {
             marks[*at..*at + encoder.kind.positions()].fill(true);
         }
+    }
+
+    fn features_of(&self, column: &Column) -> &[Feature] {
+        &self.features[column.first as usize..column.end as usize]
     }
 }
 
@@ -106,7 +171,7 @@ mod tests {
             let mut marks = vec![false; ready.width()];
             for (place, (column, text)) in context.iter().chain(&own).enumerate() {
                 row[*column] = cell(text.clone().leak());
-                refused[*column] = ready.put(*column, row[*column], &mut codes).is_err();
+                refused[*column] = ready.put(*column, row[*column], &mut codes, |_| ()).is_err();
                 if place >= context.len() {
                     ready.mark(*column, &mut marks);
                 }
@@ -118,7 +183,7 @@ mod tests {
                 prop_assert_eq!(&codes, &expected);
                 let mut before = ready.missing().to_vec();
                 for (column, text) in &context {
-                    let _ = ready.put(*column, cell(text.clone().leak()), &mut before);
+                    let _ = ready.put(*column, cell(text.clone().leak()), &mut before, |_| ());
                 }
                 for ((mark, before), after) in marks.iter().zip(&before).zip(&codes) {
                     prop_assert!(*mark || before == after, "a code changed that depends on no own column");

@@ -59,6 +59,9 @@ impl<'a> Ladder<'a> {
 
     /// The next step with this time left (`None`: as long as it takes); it counts as done.
     pub fn next(&mut self, left: Option<Duration>) -> Step {
+        if self.full + self.best == self.candidates {
+            return Step::Done;
+        }
         if let (Some((before, thought)), Some(left)) = (self.before, left) {
             let took = before.saturating_sub(left).as_secs_f64();
             self.slowness = (took / thought.as_secs_f64().max(1e-9)).clamp(1.0, MOST_SLOWNESS);
@@ -142,7 +145,9 @@ impl<'a> Ladder<'a> {
     }
 
     fn will_take(&self, tier: Tier, count: usize) -> Duration {
-        self.costs.estimate(tier, count).mul_f64(self.slowness)
+        let estimate = self.costs.estimate(tier, count);
+        // Nearly always, and the product is slow.
+        if self.slowness == 1.0 { estimate } else { estimate.mul_f64(self.slowness) }
     }
 }
 

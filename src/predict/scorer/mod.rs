@@ -160,8 +160,10 @@ impl Scratch {
     where
         Candidate: Iterator<Item = (usize, Cell<'cell>)>,
     {
-        self.rows.read(&model.scorer.rows, context, candidates)?;
-        self.own.find(&model.scorer.rows, &self.rows, &model.bundle);
+        self.rows.read(&model.scorer.rows, &model.bundle, context, candidates)?;
+        if model.bundle.gains_from_sharing() {
+            self.own.find(&model.scorer.rows, &self.rows, &model.bundle);
+        }
         self.full.begin();
         self.cheap.begin();
         self.ranked = false;
