@@ -166,7 +166,7 @@ pub fn row_words(
 
 /// Word of a cell that stands alone, as [`row_words`] has it; zeros behind a shorter cell.
 #[inline(always)]
-pub fn word(cell: &[u8]) -> u64 {
+pub fn word_of(cell: &[u8]) -> u64 {
     let four = |bytes: Option<&[u8; 4]>| u64::from(u32::from_le_bytes(*bytes.expect("there are four")));
     match cell.len() {
         8.. => u64::from_le_bytes(*cell.first_chunk().expect("there are eight")),

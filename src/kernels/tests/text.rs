@@ -2,7 +2,8 @@
 
 use super::super::places::{MISSING, OTHER, PLACES, integer_places, integers_of};
 use super::super::text::{
-    LANES, NO_INTEGER, Separators, place_codes, row_words, separators, small_integers, word_codes,
+    LANES, NO_INTEGER, Separators, place_codes, row_words, separators, small_integer, small_integers, word_codes,
+    word_of,
 };
 use super::on_every_isa;
 
@@ -98,6 +99,12 @@ fn cells_become_words_integers_and_codes() {
                     false => NO_INTEGER,
                 };
                 assert_eq!(integers[2 * row], expected, "{cell:?}");
+                let alone = word_of(cell);
+                assert!(
+                    alone.to_le_bytes()[..shown] == cell[..shown]
+                        && alone.to_le_bytes()[shown..].iter().all(|byte| *byte == 0)
+                );
+                assert_eq!(small_integer(alone, length), expected, "{cell:?}");
             }
             let (masks, missing) = ([0x0123_4567_89ab_cdef, 77, 0], [5, 6, 7]);
             let mut codes = vec![1; 2 * rows];

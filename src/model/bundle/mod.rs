@@ -28,7 +28,6 @@ use super::ftrl::FtrlModel;
 use super::schema::Schema;
 use super::{OwnSpans, Predict, Slots};
 use crate::error::{Error, Result};
-use crate::kernels::prefetch;
 
 /// A finished model of any kind.
 #[derive(Debug, Clone)]
@@ -169,16 +168,7 @@ impl Bundle {
 
     /// Whether it saves work to know in which spans rows differ, for [`Indexer::append_own`] and [`Model::share`].
     pub fn gains_from_sharing(&self) -> bool {
-        matches!(self.model, Model::Dcn(_)) || !self.indexer.is_plain()
-    }
-
-    /// Asks for the weight that the model has for a feature's code, for whoever knows it some time before the logit is wanted. A
-    /// hint, for linear models in hash mode: their tables are larger than the cache, and all weights of a row lie apart.
-    #[inline]
-    pub fn ask_ahead(&self, code: u32) {
-        if let (Model::Ftrl(model), Some(slot)) = (&self.model, self.indexer.shared_slot(code)) {
-            prefetch(&model.weights, slot as usize);
-        }
+        matches!(self.model, Model::Dcn(_)) || !self.indexer.is_plain() || self.tiers.cheap.is_some()
     }
 
     /// Calibrated probabilities of encoded rows, appended to `probabilities` in order.

@@ -311,15 +311,6 @@ impl Indexer {
         }
     }
 
-    /// The slot of a feature's code where all features share one table; `None` in vocabulary mode.
-    #[inline]
-    pub fn shared_slot(&self, code: u32) -> Option<u32> {
-        match &self.table {
-            Table::Hash { mask, .. } => Some(hashed(code, *mask)),
-            Table::Vocabulary(_) => None,
-        }
-    }
-
     /// Values known to each span's vocabulary; empty in hash mode.
     pub fn vocabulary_sizes(&self) -> Vec<usize> {
         match &self.table {

@@ -7,7 +7,7 @@
 use super::encoder::{Encoder, FeatureEncoder, Kind};
 use super::hash::{EMPTY_CODE, KeyHasher};
 use crate::kernels::places::{PLACES, integer_place};
-use crate::kernels::text::{small_integer, word};
+use crate::kernels::text::{small_integer, word_of};
 use crate::model::row::{Cell, CellError};
 
 /// An [`Encoder`], made ready for rows that differ in few cells.
@@ -45,6 +45,7 @@ enum Shortcut {
 #[derive(Debug, Clone)]
 struct Feature {
     encoder: FeatureEncoder,
+    hasher: KeyHasher,
     /// Place of its first code in a row.
     at: usize,
 }
@@ -58,7 +59,7 @@ impl RequestEncoder {
         for feature in encoder.encoders() {
             let end = at + feature.kind.positions();
             feature.encode(Cell::Missing, &mut missing[at..end]).expect("a missing value is no bad number");
-            features.push(Feature { encoder: feature.clone(), at });
+            features.push(Feature { encoder: feature.clone(), hasher: KeyHasher::new(feature.salt), at });
             at = end;
         }
         features.sort_by_key(|feature| feature.encoder.column);
@@ -67,8 +68,8 @@ impl RequestEncoder {
             let first = features.partition_point(|feature| feature.encoder.column < column);
             let end = features.partition_point(|feature| feature.encoder.column <= column);
             let shortcut = match &features[first..end] {
-                [Feature { encoder, at }] => match encoder.kind {
-                    Kind::Categorical => Shortcut::Value(*at as u32, KeyHasher::new(encoder.salt)),
+                [Feature { encoder, hasher, at }] => match encoder.kind {
+                    Kind::Categorical => Shortcut::Value(*at as u32, hasher.clone()),
                     Kind::LogSquare | Kind::Quantile(_) => {
                         tables.push(encoder.codes_of_places());
                         Shortcut::Number(*at as u32, tables.len() as u32 - 1)
@@ -93,46 +94,45 @@ impl RequestEncoder {
         &self.missing
     }
 
-    /// Puts the codes of one column's cell over those in `codes`, a row. `ahead` hears of a column's only code as soon as it is known.
+    /// Puts the codes of one column's cell over those in `codes`, a row.
     ///
     /// # Errors
     /// When a numeric feature reads the column and the cell holds something that is no finite number.
     #[inline(always)]
-    pub fn put(&self, column: usize, cell: Cell<'_>, codes: &mut [u32], ahead: impl Fn(u32)) -> Result<(), CellError> {
+    pub fn put(&self, column: usize, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
         let column = &self.columns[column];
-        match (&column.shortcut, cell) {
-            (Shortcut::Value(at, hasher), Cell::Text(text)) => {
-                let code = hasher.value_code(text);
-                ahead(code);
-                codes[*at as usize] = code;
-                return Ok(());
+        let Cell::Text(text) = cell else { return self.put_any(column, cell, codes) };
+        let (at, code) = match &column.shortcut {
+            Shortcut::Value(at, hasher) => (*at, hasher.value_code(text)),
+            Shortcut::Number(at, table) => {
+                let integer = small_integer(word_of(text), text.len() as u32);
+                (*at, self.tables[*table as usize][integer_place(integer) as usize])
             }
-            (Shortcut::Number(at, table), Cell::Text(text)) => {
-                let integer = small_integer(word(text), text.len() as u32);
-                let code = self.tables[*table as usize][integer_place(integer) as usize];
-                if code != EMPTY_CODE {
-                    ahead(code);
-                    codes[*at as usize] = code;
-                    return Ok(());
-                }
-            }
-            _ => {}
+            Shortcut::None => (0, EMPTY_CODE),
+        };
+        if code == EMPTY_CODE {
+            // No shortcut, or what such a cell has none for.
+            return self.put_any(column, Cell::Text(text), codes);
         }
-        self.put_any(column, cell, codes)
+        codes[at as usize] = code;
+        Ok(())
     }
 
     /// [`RequestEncoder::put`] without a shortcut.
     #[inline(never)]
     fn put_any(&self, column: &Column, cell: Cell<'_>, codes: &mut [u32]) -> Result<(), CellError> {
-        for Feature { encoder, at } in self.features_of(column) {
-            encoder.encode(cell, &mut codes[*at..*at + encoder.kind.positions()])?;
+        for Feature { encoder, hasher, at } in self.features_of(column) {
+            match (&encoder.kind, cell) {
+                (Kind::Categorical, Cell::Text(text)) => codes[*at] = hasher.value_code(text),
+                (kind, cell) => encoder.encode(cell, &mut codes[*at..*at + kind.positions()])?,
+            }
         }
         Ok(())
     }
 
     /// Marks the codes of a row that depend on a column.
     pub fn mark(&self, column: usize, marks: &mut [bool]) {
-        for Feature { encoder, at } in self.features_of(&self.columns[column]) {
+        for Feature { encoder, at, .. } in self.features_of(&self.columns[column]) {
             marks[*at..*at + encoder.kind.positions()].fill(true);
         }
     }
@@ -153,13 +153,13 @@ mod tests {
     const SCHEMA: &str = "version = 1\nname = \"t\"\n[fields]\ny = { kind = \"label\" }\n\
          site = { kind = \"categorical\" }\nprefix = { kind = \"categorical\", column = \"site\", characters = [0, 2] }\n\
          age = { kind = \"numeric\" }\nexact = { kind = \"categorical\", column = \"age\" }\n\
-         tags = { kind = \"bag\", max_values = 3 }\n";
+         tags = { kind = \"bag\", max_values = 3 }\nshop = { kind = \"categorical\" }\nprice = { kind = \"numeric\" }\n";
 
     proptest! {
         #[test]
         fn cells_over_a_context_give_the_codes_of_the_whole_row(
-            context in proptest::collection::vec((1..4_usize, "([0-9]{0,3}|[a-z|]{0,20})"), 0..5),
-            own in proptest::collection::vec((1..4_usize, "([0-9]{0,3}|[a-z|]{0,20})"), 0..4),
+            context in proptest::collection::vec((1..6_usize, "(-?[0-9]{0,9}|[0-9.]{0,4}|[a-z|]{0,20})"), 0..8),
+            own in proptest::collection::vec((1..6_usize, "(-?[0-9]{0,9}|[0-9.]{0,4}|[a-z|]{0,20})"), 0..6),
         ) {
             let schema = Schema::parse(SCHEMA, "t").unwrap();
             let encoder = EncoderBuilder::new(&schema).finish();
@@ -171,7 +171,7 @@ mod tests {
             let mut marks = vec![false; ready.width()];
             for (place, (column, text)) in context.iter().chain(&own).enumerate() {
                 row[*column] = cell(text.clone().leak());
-                refused[*column] = ready.put(*column, row[*column], &mut codes, |_| ()).is_err();
+                refused[*column] = ready.put(*column, row[*column], &mut codes).is_err();
                 if place >= context.len() {
                     ready.mark(*column, &mut marks);
                 }
@@ -183,7 +183,7 @@ mod tests {
                 prop_assert_eq!(&codes, &expected);
                 let mut before = ready.missing().to_vec();
                 for (column, text) in &context {
-                    let _ = ready.put(*column, cell(text.clone().leak()), &mut before, |_| ());
+                    let _ = ready.put(*column, cell(text.clone().leak()), &mut before);
                 }
                 for ((mark, before), after) in marks.iter().zip(&before).zip(&codes) {
                     prop_assert!(*mark || before == after, "a code changed that depends on no own column");

@@ -18,6 +18,9 @@ const FULL_STEP: usize = 16;
 /// Fewest for a step of the cheap tier.
 const CHEAP_STEP: usize = 64;
 
+/// Time left over what a step is thought to take, from which on there is time to spare whatever happens.
+const EASE: u32 = 16;
+
 /// A pause of the thread says nothing of the next step.
 const MOST_SLOWNESS: f64 = 4.0;
 
@@ -80,6 +83,13 @@ impl<'a> Ladder<'a> {
             Step::Done => {}
         }
         step
+    }
+
+    /// Whether all candidates had the full tier in steps that were thought to take little of the time left: nothing depends on what
+    /// the last step took but later estimates.
+    pub fn ended_at_ease(&self) -> bool {
+        let at_ease = |(left, thought): (Duration, Duration)| thought * EASE <= left;
+        self.full == self.candidates && self.before.is_some_and(at_ease)
     }
 
     fn choose(&mut self, left: Option<Duration>) -> Step {

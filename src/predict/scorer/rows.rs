@@ -54,7 +54,6 @@ impl Rows {
     pub(super) fn read<'cell, Candidate>(
         &mut self,
         prepared: &Prepared,
-        bundle: &Bundle,
         context: impl Iterator<Item = (usize, Cell<'cell>)>,
         candidates: impl Iterator<Item = Candidate>,
     ) -> Result<(), Refused>
@@ -62,13 +61,12 @@ impl Rows {
         Candidate: Iterator<Item = (usize, Cell<'cell>)>,
     {
         let encoder = &prepared.encoder;
-        let ahead = |code| bundle.ask_ahead(code);
         self.width = encoder.width();
         self.context.clear();
         self.context.extend_from_slice(encoder.missing());
         self.refused.clear();
         for (column, cell) in context {
-            if let Err(error) = encoder.put(column, cell, &mut self.context, ahead) {
+            if let Err(error) = encoder.put(column, cell, &mut self.context) {
                 self.refused.push((column, error));
             }
         }
@@ -82,7 +80,7 @@ impl Rows {
             let mut over = Vec::new();
             for (column, cell) in fields {
                 self.named[column] = true;
-                encoder.put(column, cell, codes, ahead).map_err(|error| Refused { candidate, error })?;
+                encoder.put(column, cell, codes).map_err(|error| Refused { candidate, error })?;
                 if !self.refused.is_empty() {
                     over.push(column);
                 }

@@ -19,17 +19,18 @@ impl Rung {
         self.context.clear();
     }
 
-    /// Turns codes of candidates into slots; says whether it is the request's first step on this rung.
+    /// Turns codes of candidates into slots; says whether it is the request's first step on this rung. `context` may be left out where
+    /// [`Bundle::gains_from_sharing`](crate::model::bundle::Bundle::gains_from_sharing) says that nothing is shared.
     pub(super) fn index<'c>(
         &mut self,
         indexer: &Indexer,
-        context: &[u32],
+        context: Option<&[u32]>,
         own: &OwnSpans,
         candidates: impl ExactSizeIterator<Item = &'c [u32]> + Clone,
     ) -> bool {
+        self.width = indexer.layout().width();
         let is_first = self.context.is_empty();
-        if is_first {
-            self.width = indexer.layout().width();
+        if let (true, Some(context)) = (is_first, context) {
             indexer.index(context, &mut self.context);
         }
         self.slots.clear();
