@@ -160,6 +160,33 @@ fn connections_beyond_the_limit_are_told_so() {
 }
 
 #[test]
+fn a_body_in_parts_is_read_whole() {
+    let (_folder, server) = server(|_| {});
+    let address = server.local_addr();
+    let candidates = |body: &str| serde_json::from_str::<Value>(body).unwrap()["candidates"].clone();
+    let (_, whole) = send(address, "/v1/score", GOOD.as_bytes());
+    for parts in [1, 2, 5, GOOD.len()] {
+        let size = GOOD.len().div_ceil(parts);
+        let mut chunked = connect(address);
+        chunked.write_all(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        let mut plain = connect(address);
+        plain.write_all((head("/v1/score", GOOD.len()) + "\r\n").as_bytes()).unwrap();
+        for part in GOOD.as_bytes().chunks(size) {
+            chunked.write_all(&[format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat()).unwrap();
+            plain.write_all(part).unwrap();
+            // Else the system may put parts together again.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        chunked.write_all(b"0\r\nx-checksum: a trailer\r\n\r\n").unwrap();
+        for stream in [chunked, plain] {
+            let (status, _, body) = answer(&stream).unwrap();
+            assert_eq!((status, candidates(&body)), (200, candidates(&whole)), "{parts} parts");
+        }
+    }
+    server.join().unwrap();
+}
+
+#[test]
 fn large_bodies_are_refused_without_being_kept() {
     let (_folder, server) = server(|_| {});
     let address = server.local_addr();
@@ -306,6 +333,10 @@ fn strangers_do_not_change_the_model() {
         assert_eq!(status, 404, "{path} is not on the clients' listener");
     }
     assert_eq!(registry.resolve(PRODUCTION).unwrap().model, a);
+    for path in ["/v1/score", "/v1/score/batch", "/v1/openrtb"] {
+        let (status, ..) = call(admin, "POST", path, None, GOOD);
+        assert_eq!(status, 404, "{path} is not on the admins' listener");
+    }
 
     let bearer = format!("Bearer {TOKEN}");
     let admin_call = |method: &str, path: &str, body: &str| {

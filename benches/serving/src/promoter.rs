@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pctr::registry::{PRODUCTION, Registry, SchemaChange};
 
@@ -60,12 +60,14 @@ pub fn promote(registry: &Path, names: &[String], most: u32, every: Duration) ->
     give_way();
     let registry = Registry::open(registry)?;
     let mut said = std::io::stdout();
+    let mut due = Instant::now();
     for _ in 0..most {
         let current = registry.resolve(PRODUCTION)?.model;
         let at = names.iter().position(|name| *name == current).map_or(0, |at| (at + 1) % names.len());
         registry.promote(&names[at], PRODUCTION, SchemaChange::Refuse)?;
         said.write_all(b".").and_then(|()| said.flush())?;
-        std::thread::sleep(every);
+        due += every;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     Ok(())
 }

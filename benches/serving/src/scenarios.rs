@@ -20,7 +20,7 @@ use crate::models::{Kind, Models, SEEDS};
 use crate::promoter::Promoter;
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
-use crate::service::{Part, Service, free_address, pin};
+use crate::service::{Part, Service, free_address, give_way, pin};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -298,8 +298,10 @@ impl Stage {
         let service = Service::registry(registry.folder())?;
         let (mut wrong, mut unknown) = (0_u64, 0_u64);
         let mut by_model: BTreeMap<String, u64> = BTreeMap::new();
+        // With time to spare: models are prepared only while no request wants the processor.
+        let rate = 0.4 * run(&service, &requests, 16, None, Duration::from_secs(1))?.rate(200);
         let promoter = Promoter::start(&registry, &names, u32::MAX, Duration::from_millis(100))?;
-        let load = Load { most, ..load(&service, 16, None, Duration::from_secs(600)) };
+        let load = Load { most, ..load(&service, 16, Some(rate), Duration::from_secs(600)) };
         let outcome = drive(
             &load,
             |at| &requests[at as usize % BODIES],
@@ -468,7 +470,9 @@ fn parsed(body: &[u8]) -> Value {
 /// Five hundred clients that send a request byte by byte, and begin again when they are cut off.
 fn trickle(address: std::net::SocketAddr, request: &[u8], done: &AtomicBool) -> Result<(), String> {
     use std::io::Write;
-    pin(Part::Load);
+    // On the load's processor they would make the load late.
+    pin(Part::Service);
+    give_way();
     let mut clients: Vec<(Option<TcpStream>, usize)> = (0..500).map(|_| (None, 0)).collect();
     while !done.load(Ordering::Relaxed) {
         for (client, at) in &mut clients {
@@ -483,8 +487,9 @@ fn trickle(address: std::net::SocketAddr, request: &[u8], done: &AtomicBool) -> 
                 Ok(()) => *at += 1,
                 Err(_) => *client = None,
             }
+            // One after another: strangers do not keep step.
+            std::thread::sleep(Duration::from_micros(200));
         }
-        std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ fn scored(
             let message = format!("{}: expected {}, got {}", error.field, error.expected, error.got);
             Refusal::of_field(RefusalKind::InvalidNumber, &error.field, message)
         })?;
-        let known = Known { model, scored, arrived: arrived.at, allowed, id: Some(id) };
+        let known = Known { model, scored, took: arrived.at.elapsed(), allowed, id: Some(id) };
         shared.answered(&known, impression.context(), impression.candidates());
         Ok(scored.to_vec())
     })

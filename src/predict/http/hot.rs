@@ -1,7 +1,7 @@
 //! The paths that bidders call: request → answer, with as little as possible between.
 //!
-//! They stand in the router like all others. A connection calls them past it: the router would box the body, its answer and the work
-//! between, which is an eighth of what a request of one candidate takes.
+//! They stand in the router like all others. A connection calls them past it, since the router would box the body, its answer and the
+//! work between.
 
 use std::sync::Arc;
 

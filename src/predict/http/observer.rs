@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Shared;
 use crate::model::row::Cell;
@@ -19,9 +19,9 @@ pub(super) struct Known<'a> {
     pub(super) model: &'a Arc<LiveModel>,
     /// Its candidates' scores.
     pub(super) scored: &'a [Scored],
-    /// When it was there as a whole.
-    pub(super) arrived: Instant,
-    /// What it might take from then on.
+    /// How long it took from when it was there as a whole.
+    pub(super) took: Duration,
+    /// What it might take.
     pub(super) allowed: Duration,
     /// Its id, where it has one.
     pub(super) id: Option<&'a str>,
@@ -43,9 +43,9 @@ impl Shared {
         thread_local! {
             static GIVEN: RefCell<Given> = RefCell::default();
         }
-        let took = known.arrived.elapsed();
+        let took = known.took;
         self.meters.answered(known.scored, took, took > known.allowed);
-        self.tell(known, took);
+        self.tell(known);
         let for_log = self.log.as_ref().filter(|log| log.wants(known.id.map(str::as_bytes)));
         let for_swap = self.live.recent().wants();
         if for_log.is_none() && !for_swap {
@@ -76,13 +76,13 @@ impl Shared {
     }
 
     /// Logs one of many answers for people.
-    fn tell(&self, known: &Known<'_>, took: Duration) {
+    fn tell(&self, known: &Known<'_>) {
         if self.answers_logged.take() {
             tracing::info!(
                 model = known.model.name(),
                 candidates = known.scored.len(),
                 tier = known.scored.iter().map(|scored| scored.tier).max().map(|tier| tier.name()),
-                micros = took.as_micros() as u64,
+                micros = known.took.as_micros() as u64,
                 "answered"
             );
         }

@@ -25,9 +25,9 @@ pub(super) fn answer_score(shared: &Shared, arrived: &Arrived<'_>) -> Result<Ans
     let model = shared.live.model();
     BUFFERS.with_borrow_mut(|buffers| {
         let request = wire::read(arrived.body, &model, rules(shared), buffers)?;
-        let answer =
-            scored(shared, &model, request, arrived, |scored| wire::answer(model.name(), request, scored, arrived.at))?;
-        Ok(json(StatusCode::OK, answer))
+        let write = |scored: &[Scored]| wire::answer(model.name(), request, scored);
+        let (answer, took) = scored(shared, &model, request, arrived, write)?;
+        Ok(json(StatusCode::OK, wire::end(answer, took)))
     })
 }
 
@@ -56,23 +56,24 @@ pub(super) fn answer_batch(shared: &Shared, arrived: &Arrived<'_>) -> Result<Ans
     })
 }
 
-/// Scores a request and lets `use_them` read the scores where they lie.
+/// Scores a request and lets `use_them` read the scores where they lie; what came of it, and how long after its arrival.
 fn scored<Used>(
     shared: &Shared,
     model: &Arc<LiveModel>,
     request: wire::Request<'_>,
     arrived: &Arrived<'_>,
     use_them: impl FnOnce(&[Scored]) -> Used,
-) -> Result<Used, Refusal> {
+) -> Result<(Used, Duration), Refusal> {
     let allowed = arrived.budget(Duration::from_micros(shared.options.budget.default_us));
     with_scratch(|scratch| {
         let budget = Budget::until(arrived.at + allowed, &Instant::now);
         let scored = score(model, request.context(), request.candidates(), &budget, scratch)
             .map_err(|refused| request.refusal(refused, model))?;
         let used = use_them(scored);
-        let known = Known { model, scored, arrived: arrived.at, allowed, id: arrived.id };
+        let took = arrived.at.elapsed();
+        let known = Known { model, scored, took, allowed, id: arrived.id };
         shared.answered(&known, request.context(), request.candidates());
-        Ok(used)
+        Ok((used, took))
     })
 }
 

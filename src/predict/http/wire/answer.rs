@@ -1,6 +1,6 @@
 //! Probabilities → the body of an answer, written from its first byte to its last.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -12,17 +12,12 @@ use crate::predict::scorer::Scored;
 /// Most bytes of an answer about one candidate, besides its id.
 const CANDIDATE: usize = 100;
 
-/// The answer to one request. Its `micros` count from `arrived` to here.
-pub(in crate::predict::http) fn answer(
-    model: &str,
-    request: Request<'_>,
-    scored: &[Scored],
-    arrived: Instant,
-) -> Vec<u8> {
+/// The answer to one request, but for its [`end`].
+pub(in crate::predict::http) fn answer(model: &str, request: Request<'_>, scored: &[Scored]) -> Vec<u8> {
     let room = request.ids().map(|id| CANDIDATE + id.len()).sum();
     let mut body = begin(model, "candidates", room);
     candidates(&mut body, request, scored);
-    end(body, arrived)
+    body
 }
 
 /// The answer to a batch, item by item in the order of its requests.
@@ -56,7 +51,7 @@ impl BatchAnswer {
     /// The answer, whose `micros` count from `arrived` to here.
     pub(in crate::predict::http) fn finish(mut self, arrived: Instant) -> Vec<u8> {
         self.body.push(b']');
-        end(self.body, arrived)
+        end(self.body, arrived.elapsed())
     }
 
     fn item(&mut self, key: &str) {
@@ -96,9 +91,10 @@ fn begin(model: &str, key: &str, room: usize) -> Vec<u8> {
     body
 }
 
-fn end(mut body: Vec<u8>, arrived: Instant) -> Vec<u8> {
+/// The whole answer, which took this long.
+pub(in crate::predict::http) fn end(mut body: Vec<u8>, took: Duration) -> Vec<u8> {
     put(&mut body, &[",\"micros\":"]);
-    json(&mut body, &u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX));
+    json(&mut body, &u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     body.push(b'}');
     body
 }

@@ -12,6 +12,6 @@ mod names;
 mod reader;
 mod request;
 
-pub(super) use answer::{BatchAnswer, answer};
+pub(super) use answer::{BatchAnswer, answer, end};
 pub(super) use reader::{Buffers, Rules, read, read_batch};
 pub(super) use request::Request;

@@ -284,7 +284,7 @@ pub(super) fn twice(place: Place, field: &str) -> Mistake {
 }
 
 fn utf8(body: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(body).map_err(|error| {
+    simdutf8::compat::from_utf8(body).map_err(|error| {
         let message = format!("expected UTF-8, got another byte at {}", error.valid_up_to());
         Refusal::new(RefusalKind::InvalidJson, message)
     })
