@@ -36,6 +36,9 @@ pub struct Load {
     pub most: u64,
 }
 
+/// Time for the service to take a connection.
+const PER_CONNECTION: Duration = Duration::from_micros(500);
+
 /// What came back.
 #[derive(Debug)]
 pub struct Outcome {
@@ -81,6 +84,8 @@ pub fn drive<'b>(
     for token in 0..load.connections {
         connections.push(connect(load.address, &poll, token)?);
     }
+    // The system makes connections before the service takes them: a load of thousands a second would find it busy with that.
+    std::thread::sleep(PER_CONNECTION * load.connections as u32);
     let mut free: VecDeque<usize> = (0..load.connections).collect();
     let (mut sent, mut answered, mut lost) = (0_u64, 0_u64, 0_u64);
     let mut latencies = BTreeMap::new();
