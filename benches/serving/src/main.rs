@@ -4,7 +4,7 @@
 mod constant;
 mod driver;
 mod models;
-mod promoter;
+mod promotions;
 mod record;
 mod requests;
 mod scenarios;
@@ -65,19 +65,12 @@ enum Scenario {
     /// The constant answer, for other scenarios
     #[command(hide = true)]
     Constant { address: SocketAddr },
-    /// Models promoted in turn, for other scenarios
-    #[command(hide = true)]
-    Promote { registry: PathBuf, most: u32, every_us: u64, names: Vec<String> },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    match &arguments.scenario {
-        Scenario::Constant { address } => return Ok(constant::serve(*address)?),
-        Scenario::Promote { registry, most, every_us, names } => {
-            return promoter::promote(registry, names, *most, Duration::from_micros(*every_us));
-        }
-        _ => {}
+    if let Scenario::Constant { address } = arguments.scenario {
+        return Ok(constant::serve(address)?);
     }
     let mut stage = Stage::new(Models::in_folder(&arguments.work)?, Duration::from_secs_f64(arguments.seconds))?;
     pin(Part::Load);
@@ -101,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             stage.swaps()?;
             stage.exact(20_000)?;
         }
-        Scenario::Constant { .. } | Scenario::Promote { .. } => {}
+        Scenario::Constant { .. } => {}
     }
     match &arguments.record {
         Some(folder) => stage.record.write(folder),

@@ -7,7 +7,7 @@
 //!
 //! Who finds no place free waits in line. How long that takes is expected from what was measured: the nanoseconds that a byte of
 //! body kept a place lately, times the bytes in line, over the places. A request is turned away when that is more than the
-//! longest wait allowed or half of its own budget. Bytes stand for work because they are known before anything is parsed, and the
+//! longest wait allowed, or more than half of its own budget with what is being scored. Bytes stand for work because they are known before anything is parsed, and the
 //! cost of a request grows with its candidates, which is what bodies are full of. While requests wait, what happens between two
 //! scorings (answers sent, bodies read, others turned away) counts as part of the cost: it is what those in line wait for too.
 
@@ -83,7 +83,7 @@ impl Admission {
             return Ok(self.place(bytes, at, Duration::ZERO, permit));
         }
         let expected = self.expected_wait();
-        if expected > self.longest_wait.min(left / 2) {
+        if self.expected_line() > self.longest_wait || expected > left / 2 {
             return Err(TurnedAway(expected));
         }
         let _in_line = Counted::new(&self.waiting, bytes);
@@ -96,7 +96,16 @@ impl Admission {
     /// How long a request that comes now would wait.
     pub(super) fn expected_wait(&self) -> Duration {
         // Of what is being scored, half is done on average.
-        let bytes = self.waiting.load(Ordering::Relaxed) + self.scoring.load(Ordering::Relaxed) / 2;
+        self.expected_line() + self.time_of(self.scoring.load(Ordering::Relaxed) / 2)
+    }
+
+    /// The part of it that those in line take.
+    fn expected_line(&self) -> Duration {
+        self.time_of(self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// How long it takes until so many bytes are scored.
+    fn time_of(&self, bytes: usize) -> Duration {
         let nanos = bytes as f64 * f64::from_bits(self.nanos_a_byte.load(Ordering::Relaxed)) / self.count as f64;
         Duration::from_nanos(nanos as u64)
     }
@@ -119,7 +128,10 @@ impl Drop for Place<'_> {
         let updated = if known == 0.0 { cost } else { known + WEIGHT * (cost - known) };
         // Two that end at once may lose one measurement; the mean does not mind.
         admission.nanos_a_byte.store(updated.to_bits(), Ordering::Relaxed);
-        if let (true, Ok(runtime), Some(permit)) = (slice_is_over(took), Handle::try_current(), self.permit.take()) {
+        if slice_is_over(took)
+            && let Ok(runtime) = Handle::try_current()
+            && let Some(permit) = self.permit.take()
+        {
             permit.forget();
             let places = admission.places.clone();
             runtime.spawn(async move {
@@ -186,7 +198,7 @@ mod tests {
         let second = admission.enter(10, Instant::now(), Duration::ZERO).await.unwrap();
         assert_eq!((first.waited, second.waited), (Duration::ZERO, Duration::ZERO));
         busy(&admission, 1e6);
-        let TurnedAway(expected) = admission.enter(10, Instant::now(), SECOND).await.unwrap_err();
+        let TurnedAway(expected) = admission.enter(10, Instant::now(), SECOND / 4).await.unwrap_err();
         // Two of 266 bytes, half done, on two places: 133 bytes of a millisecond each.
         assert_eq!(expected, Duration::from_millis(133));
         drop(first);
@@ -230,22 +242,33 @@ mod tests {
 
     #[tokio::test]
     async fn who_can_be_served_in_time_waits() {
-        let admission = Admission::new(1, SECOND);
-        let first = admission.enter(0, Instant::now(), SECOND).await.unwrap();
-        busy(&admission, 1e6);
-        let wait = async {
-            let place = admission.enter(0, Instant::now(), SECOND).await.unwrap();
-            assert!(place.waited >= Duration::from_millis(5));
-        };
-        let leave = async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            assert_eq!(admission.expected_wait(), Duration::from_millis(128 + 256), "one in line, one in place");
-            // Half of its own budget is less than what is to be expected.
-            assert!(admission.enter(0, Instant::now(), Duration::from_millis(700)).await.is_err());
-            drop(first);
-        };
-        tokio::join!(wait, leave);
-        assert_eq!(admission.waiting.load(Ordering::Relaxed) + admission.scoring.load(Ordering::Relaxed), 0);
+        // The longest wait behind others, what is left of the last one's budget, and whether that one may wait.
+        let milliseconds = Duration::from_millis;
+        for (longest_wait, left, waits) in [
+            (SECOND, SECOND, true),
+            (milliseconds(200), SECOND, false),
+            // Half of it is less than what is to be expected.
+            (SECOND, milliseconds(700), false),
+        ] {
+            let admission = Admission::new(1, longest_wait);
+            let first = admission.enter(0, Instant::now(), SECOND).await.unwrap();
+            busy(&admission, 1e6);
+            let wait = async {
+                let place = admission.enter(0, Instant::now(), SECOND).await.unwrap();
+                assert!(place.waited >= milliseconds(5));
+            };
+            let come = async {
+                tokio::time::sleep(milliseconds(10)).await;
+                assert_eq!(admission.expected_wait(), milliseconds(128 + 256), "one in line, one in place");
+                assert_eq!(admission.enter(0, Instant::now(), left).await.is_ok(), waits, "{longest_wait:?} {left:?}");
+            };
+            let leave = async {
+                tokio::time::sleep(milliseconds(20)).await;
+                drop(first);
+            };
+            tokio::join!(wait, come, leave);
+            assert_eq!(admission.waiting.load(Ordering::Relaxed) + admission.scoring.load(Ordering::Relaxed), 0);
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 /// Answers a request, whatever is wrong with it.
-pub(super) async fn answer<B>(shared: Arc<Shared>, task: Task, request: Request<B>) -> Answer
+pub(super) fn answer<B>(shared: Arc<Shared>, task: Task, request: Request<B>) -> impl Future<Output = Answer>
 where
     B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
@@ -51,5 +51,5 @@ where
         Task::Batch => scoring::answer_batch,
         Task::Bid => bidding::answer_bid,
     };
-    take(&shared, request, work).await
+    take(shared, request, work)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -42,42 +43,39 @@ impl Arrived<'_> {
 }
 
 /// Reads a request, waits for its place, and lets `work` answer it there; whatever goes wrong is answered too.
-pub(super) async fn take<B>(
-    shared: &Shared,
+///
+/// What a request does not need is let go before: hyper and its caller move the future as a whole.
+pub(super) fn take<B>(
+    shared: Arc<Shared>,
     request: Request<B>,
     work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Answer, Refusal>,
-) -> Answer
+) -> impl Future<Output = Answer>
 where
     B: Body<Data = Bytes, Error: Display> + Unpin,
 {
-    taken(shared, request, work).await.unwrap_or_else(|refusal| refuse(shared, &refusal))
-}
-
-async fn taken<B>(
-    shared: &Shared,
-    request: Request<B>,
-    work: impl FnOnce(&Shared, &Arrived<'_>) -> Result<Answer, Refusal>,
-) -> Result<Answer, Refusal>
-where
-    B: Body<Data = Bytes, Error: Display> + Unpin,
-{
-    let (head, body) = request.into_parts();
-    let limits = &shared.options.limits;
-    let length = content_length(&head.headers);
-    if length.is_some_and(|length| length > limits.body_bytes) {
-        return Err(Refusal::too_large(limits.body_bytes));
+    let (head, mut body) = request.into_parts();
+    let headers = head.headers;
+    async move {
+        let answer = async {
+            let limits = &shared.options.limits;
+            let length = content_length(&headers);
+            if length.is_some_and(|length| length > limits.body_bytes) {
+                return Err(Refusal::too_large(limits.body_bytes));
+            }
+            let _memory = Counted::within(&shared.bodies, length.unwrap_or(limits.body_bytes), limits.bodies_bytes)
+                .ok_or_else(|| overloaded(shared.admission.expected_wait()))?;
+            let asked = budget(&headers)?;
+            let body = read(limits, &mut body).await?;
+            let at = Instant::now();
+            let left = asked.unwrap_or(Duration::from_micros(shared.options.budget.default_us));
+            let place = shared.admission.enter(body.len(), at, left).await;
+            let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
+            shared.meters.waited(place.waited);
+            let id = headers.get(ID).and_then(|id| id.to_str().ok());
+            work(&shared, &Arrived { body: &body, at, asked, id })
+        };
+        answer.await.unwrap_or_else(|refusal| refuse(&shared, &refusal))
     }
-    let _memory = Counted::within(&shared.bodies, length.unwrap_or(limits.body_bytes), limits.bodies_bytes)
-        .ok_or_else(|| overloaded(shared.admission.expected_wait()))?;
-    let asked = budget(&head.headers)?;
-    let body = read(limits, body).await?;
-    let at = Instant::now();
-    let left = asked.unwrap_or(Duration::from_micros(shared.options.budget.default_us));
-    let place = shared.admission.enter(body.len(), at, left).await;
-    let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
-    shared.meters.waited(place.waited);
-    let id = head.headers.get(ID).and_then(|id| id.to_str().ok());
-    work(shared, &Arrived { body: &body, at, asked, id })
 }
 
 async fn read(limits: &Limits, body: impl Body<Data = Bytes, Error: Display> + Unpin) -> Result<Bytes, Refusal> {
@@ -86,7 +84,7 @@ async fn read(limits: &Limits, body: impl Body<Data = Bytes, Error: Display> + U
     match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
         Poll::Ready(whole) => whole,
         Poll::Pending => {
-            tokio::time::timeout(Duration::from_millis(limits.body_ms), whole).await.unwrap_or_else(|_| {
+            Box::pin(tokio::time::timeout(Duration::from_millis(limits.body_ms), whole)).await.unwrap_or_else(|_| {
                 let message = format!("expected the body within {} ms", limits.body_ms);
                 Err(Refusal::new(RefusalKind::BodyTooSlow, message))
             })

@@ -47,7 +47,7 @@ impl Shared {
         self.meters.answered(known.scored, took, took > known.allowed);
         self.tell(known);
         let for_log = self.log.as_ref().filter(|log| log.wants(known.id.map(str::as_bytes)));
-        let for_swap = self.live.recent().wants();
+        let for_swap = self.registry.is_some() && self.live.recent().wants();
         if for_log.is_none() && !for_swap {
             return;
         }

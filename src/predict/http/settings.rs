@@ -48,9 +48,9 @@ settings! {
         pub default_us: u64 = 10_000,
         /// Milliseconds taken off an OpenRTB request's `tmax` for the network and the exchange (0 to 60000).
         pub tmax_margin_ms: u64 = 20,
-        /// Longest expected wait for a place to be scored in, in microseconds, before a request is turned away; never more
-        /// than half of the request's own budget (0 to 60000000).
-        pub queue_us: u64 = 2_000,
+        /// Longest expected wait behind others in line for a place to be scored in, in microseconds, before a request is turned
+        /// away; never more than half of the request's own budget (0 to 60000000).
+        pub queue_us: u64 = 1_000,
         /// Seconds that a client turned away is told to wait, as `retry-after` (0 to 3600).
         pub retry_after_s: u64 = 1,
     }

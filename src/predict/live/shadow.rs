@@ -180,6 +180,9 @@ fn logit(probability: f64) -> f64 {
 /// Scores kept requests with one bundle.
 struct Scorer<'b> {
     bundle: &'b Bundle,
+    /// Of one row.
+    row: Vec<u32>,
+    /// Of the rows that the encoder took.
     codes: Vec<u32>,
     scratch: ScoreScratch,
     probabilities: Vec<f64>,
@@ -196,29 +199,34 @@ struct ScoredRow {
 
 impl<'b> Scorer<'b> {
     fn new(bundle: &'b Bundle) -> Self {
-        let codes = vec![0; bundle.encoder.width()];
-        Scorer { bundle, codes, scratch: ScoreScratch::default(), probabilities: Vec::new(), scored: Vec::new() }
+        let row = vec![0; bundle.encoder.width()];
+        let scratch = ScoreScratch::default();
+        Scorer { bundle, row, codes: Vec::new(), scratch, probabilities: Vec::new(), scored: Vec::new() }
     }
 
     /// What it says of each candidate, `None` for one that the encoder refuses.
     fn score(&mut self, request: &RecentRequest) -> &[Option<ScoredRow>] {
-        self.scored.clear();
-        let Scorer { bundle, codes, scratch, probabilities, scored } = self;
+        let Scorer { bundle, row, codes, scratch, probabilities, scored } = self;
         let columns = &bundle.schema.columns;
         let places: Vec<Option<usize>> =
             request.columns.iter().map(|name| columns.iter().position(|column| column == name)).collect();
+        codes.clear();
+        probabilities.clear();
+        scored.clear();
         request.given.each_row(
             columns.len(),
             |column| places[column],
-            |row| {
-                probabilities.clear();
-                if bundle.encoder.encode(row, codes).is_ok() {
-                    bundle.score(codes, scratch, probabilities);
-                }
-                let row = row_fingerprint(codes);
-                scored.push(probabilities.first().map(|&probability| ScoredRow { probability, row }));
+            |cells| {
+                let taken = bundle.encoder.encode(cells, row).is_ok();
+                codes.extend(row.iter().filter(|_| taken));
+                scored.push(taken.then(|| ScoredRow { probability: f64::NAN, row: row_fingerprint(row) }));
             },
         );
+        // All at once: a network's weights are megabytes, and who reads them row by row takes the caches from requests.
+        bundle.score(codes, scratch, probabilities);
+        for (scored, probability) in scored.iter_mut().flatten().zip(probabilities) {
+            scored.probability = *probability;
+        }
         scored
     }
 }

@@ -90,6 +90,9 @@ struct Shard {
     probability: [AtomicU64; PROBABILITY_BUCKETS],
 }
 
+/// From so many candidates on, they are counted apart first: one addition a bucket and not one a candidate.
+const FEW: usize = 8;
+
 /// Units of a probability in the sum: exact addition in any order.
 const UNIT: f64 = (1_u64 << 40) as f64;
 
@@ -135,18 +138,22 @@ impl Shards {
     pub(super) fn answered(&self, scored: &[Scored], took: Duration, late: bool) {
         let shard = self.own();
         add(&shard.late, u64::from(late));
-        // Counted here first: one addition a bucket and not one a candidate.
         let mut tiers = [0; Tier::ALL.len()];
-        let mut probabilities = [0_u16; PROBABILITY_BUCKETS];
         let mut sum = 0;
-        for part in scored.chunks(usize::from(u16::MAX)) {
-            for scored in part {
-                tiers[scored.tier as usize] += 1;
-                probabilities[PROBABILITY.bucket(scored.probability)] += 1;
-                sum += (scored.probability * UNIT) as u64;
+        let mut count = |scored: &Scored| {
+            tiers[scored.tier as usize] += 1;
+            sum += (scored.probability * UNIT) as u64;
+            PROBABILITY.bucket(scored.probability)
+        };
+        if scored.len() < FEW {
+            scored.iter().for_each(|scored| add(&shard.probability[count(scored)], 1));
+        } else {
+            for part in scored.chunks(usize::from(u16::MAX)) {
+                let mut probabilities = [0_u16; PROBABILITY_BUCKETS];
+                part.iter().for_each(|scored| probabilities[count(scored)] += 1);
+                let counted = shard.probability.iter().zip(probabilities);
+                counted.for_each(|(counter, count)| add(counter, u64::from(count)));
             }
-            let counted = shard.probability.iter().zip(&mut probabilities);
-            counted.for_each(|(counter, count)| add(counter, u64::from(std::mem::take(count))));
         }
         add(&shard.probability_sum, sum);
         shard.candidates.iter().zip(tiers).for_each(|(counter, count)| add(counter, count));
