@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -19,9 +19,9 @@ use super::settings::MOST_BUDGET;
 use super::{Answer, Limits, Shared, refuse};
 
 /// The header that gives a request's budget.
-const BUDGET: &str = "x-budget-us";
+static BUDGET: HeaderName = HeaderName::from_static("x-budget-us");
 /// The header that names a request.
-const ID: &str = "x-request-id";
+static ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request that has its place.
 pub(super) struct Arrived<'a> {
@@ -71,7 +71,7 @@ where
             let place = shared.admission.enter(body.len(), at, left).await;
             let place = place.map_err(|TurnedAway(expected)| overloaded(expected))?;
             shared.meters.waited(place.waited);
-            let id = headers.get(ID).and_then(|id| id.to_str().ok());
+            let id = headers.get(&ID).and_then(|id| id.to_str().ok());
             work(&shared, &Arrived { body: &body, at, asked, id })
         };
         answer.await.unwrap_or_else(|refusal| refuse(&shared, &refusal))
@@ -118,7 +118,7 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 }
 
 fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let Some(value) = headers.get(BUDGET) else { return Ok(None) };
+    let Some(value) = headers.get(&BUDGET) else { return Ok(None) };
     let micros: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     match micros.map(Duration::from_micros).filter(|budget| (1..=MOST_BUDGET.as_micros()).contains(&budget.as_micros()))
     {
@@ -129,7 +129,7 @@ fn budget(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
                 MOST_BUDGET.as_micros(),
                 String::from_utf8_lossy(value.as_bytes())
             );
-            Err(Refusal::of_field(RefusalKind::InvalidValue, BUDGET, message))
+            Err(Refusal::of_field(RefusalKind::InvalidValue, BUDGET.as_str(), message))
         }
     }
 }
