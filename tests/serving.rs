@@ -145,6 +145,7 @@ async fn what_is_wrong_is_refused_with_kind_and_field() {
         (br#"{"candidates": [{"tags": ["a|b"]}]}"#, "wrong_type", Some("tags"), "without '|', got \"a|b\""),
         (br#"{"candidates": [{"id": true}]}"#, "wrong_type", Some("id"), "a string or a number"),
         (br#"{"candidates": [{"id": {}}]}"#, "wrong_type", Some("id"), "a string or a number"),
+        (br#"{"candidates": [{"id": -1e999}]}"#, "wrong_type", Some("id"), "at most 1.8e308, got -1e999"),
         (br#"{"contxt": {}, "candidates": [{}]}"#, "unknown_field", Some("contxt"), "did you mean \"context\"?"),
         (br#"{"candidates": [{"sit": "a"}]}"#, "unknown_field", Some("sit"), "did you mean \"site\"?"),
         (br#"{"candidates": [{"section": "a"}]}"#, "unknown_field", Some("section"), "read from the field \"site\""),

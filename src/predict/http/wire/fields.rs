@@ -162,7 +162,15 @@ impl<'r> Reader<'r> {
             Some(b'"') => self.string(place, ID).map(|_| self.document.since(start))?,
             Some(b't' | b'f' | b'[' | b'{') => return Err(self.wrong(place, ID, "a string or a number")),
             Some(b'n') => self.document.scalar().map(|_| Span::default())?,
-            _ => self.document.scalar()?,
+            _ => {
+                let number = self.document.scalar()?;
+                if !is_finite(number.of(self.document.text(), &[])) {
+                    self.document.back_to(start);
+                    // Given back in an answer, it would keep most clients from reading any of it.
+                    return Err(self.wrong(place, ID, "a string or a number of at most 1.8e308"));
+                }
+                number
+            }
         };
         if let Some(column) = self.model.fields.id() {
             self.document.back_to(start);
@@ -193,6 +201,13 @@ impl<'r> Reader<'r> {
             Err(broken) => broken.into(),
         }
     }
+}
+
+/// Whether a number of JSON is one as computers have them.
+fn is_finite(number: &[u8]) -> bool {
+    const SURELY: usize = 300;
+    let is_plain = number.len() <= SURELY && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
+    is_plain || std::str::from_utf8(number).is_ok_and(|text| text.parse().is_ok_and(f64::is_finite))
 }
 
 /// Steps over the key of a column, or of an id, if it comes next.
