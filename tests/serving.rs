@@ -121,7 +121,7 @@ async fn what_is_wrong_is_refused_with_kind_and_field() {
     let service = service();
     let long = format!(r#"{{"candidates": [{{"site": "{}"}}]}}"#, "x".repeat(3000));
     // Body, kind, field, and a part of the message.
-    let cases: [(&[u8], &str, Option<&str>, &str); 38] = [
+    let cases: [(&[u8], &str, Option<&str>, &str); 39] = [
         (b"", "invalid_json", None, "no JSON"),
         (b"{", "invalid_json", None, "line 1"),
         (b"{\"candidates\": [{}]} x", "invalid_json", None, "trailing"),
