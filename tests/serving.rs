@@ -185,7 +185,7 @@ async fn what_is_wrong_is_refused_with_kind_and_field() {
     assert!(status == StatusCode::METHOD_NOT_ALLOWED && answer.contains("\"method_not_allowed\""), "{answer}");
 
     let (_, metrics) = call(&service, Method::GET, "/metrics", "").await;
-    for (kind, count) in [("invalid_json", 9), ("wrong_type", 14), ("invalid_number", 4), ("not_found", 1)] {
+    for (kind, count) in [("invalid_json", 9), ("wrong_type", 15), ("invalid_number", 4), ("not_found", 1)] {
         assert!(metrics.contains(&format!("pctr_errors_total{{kind=\"{kind}\"}} {count}\n")), "{kind}: {metrics}");
     }
     assert!(metrics.contains("pctr_requests_total 0\n"), "{metrics}");
