@@ -12,7 +12,6 @@ use pctr::model::row::Cell;
 use pctr::predict::LiveModel;
 use pctr::predict::budget::Budget;
 use pctr::predict::scorer::{Scratch, score};
-
 use serde_json::Value;
 
 use crate::driver::{Answer, Framing, Load, Outcome, drive};
