@@ -9,6 +9,7 @@ mod record;
 mod requests;
 mod scenarios;
 mod service;
+mod witness;
 
 use std::error::Error;
 use std::net::SocketAddr;

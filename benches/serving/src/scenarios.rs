@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::TcpStream;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use crate::promotions::Promotions;
 use crate::record::{Figure, Record};
 use crate::requests::{CONTEXT, bodies, http, lines};
 use crate::service::{Part, Service, free_address, give_way, pin};
+use crate::witness::Witness;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -205,20 +207,48 @@ impl Stage {
 
     /// Twice what the service can do, each request with a budget: accepted ones in time, the others shed at once.
     pub fn overload(&mut self) -> Done {
+        const SHED_WITHIN: Duration = Duration::from_millis(1);
         const BUDGET_US: u32 = 10_000;
         for (kind, candidates) in [(Kind::Linear, 100), (Kind::Network, 10)] {
             let service = Service::shedding(&self.models.bundle(kind, 1)?)?;
             let time = self.time.min(Duration::from_secs(3));
             let capacity = run(&service, &self.unhurried(candidates), 2, None, time)?.rate(200);
             let requests = self.requests(candidates, &format!("x-budget-us: {BUDGET_US}\r\n"));
-            let outcome = self.run(&service, &requests, 1024, Some(2.0 * capacity))?;
+            // The thread that answers, and this one: a request that is sent late is answered late.
+            let threads = [(service.process(), "answer"), (std::process::id(), env!("CARGO_PKG_NAME"))];
+            let witnesses = threads.into_iter().map(|(process, thread)| Witness::of(process, thread));
+            let mut witnesses: Vec<Witness> = witnesses.collect::<std::io::Result<_>>().unwrap_or_else(|error| {
+                eprintln!("whether another process was in the way cannot be seen here: {error}");
+                Vec::new()
+            });
+            let (mut watched, mut late_ones) = (Ok(()), Vec::new());
+            let load = load(&service, 1024, Some(2.0 * capacity), self.time);
+            let check = |answer: Answer<'_>| {
+                let looks = witnesses.iter_mut().map(|witness| witness.look(answer.answered));
+                watched = std::mem::replace(&mut watched, Ok(())).and(looks.collect::<std::io::Result<()>>());
+                if answer.status != 200 && answer.answered - answer.due > SHED_WITHIN {
+                    late_ones.push(answer.due..answer.answered);
+                }
+            };
+            let outcome = drive(&load, |at| &requests[at as usize % requests.len()], check)?;
+            watched?;
             let name = kind.name();
+            let shed = outcome.sent - outcome.lost - outcome.count(200);
+            let unheld = |on_its_way: &&Range<Instant>| !witnesses.iter().any(|witness| witness.held(on_its_way));
+            let unheld = late_ones.iter().filter(unheld).count();
+            let what = "share of the shed within 1 ms, or late while another process had a processor";
+            self.record.add(Figure::value("overload", name, candidates, what, 1.0 - unheld as f64 / shed as f64));
+            for (witness, what) in witnesses.iter().zip(["service", "load"]) {
+                let what = format!("share of the time the {what} waited for its processor");
+                let value = witness.total().as_secs_f64() / outcome.seconds;
+                self.record.add(Figure::value("overload", name, candidates, &what, value));
+            }
             for (status, histogram) in &outcome.latencies {
                 let figure = Figure::of("overload", name, candidates, &format!("status {status}"), &outcome, *status);
                 self.record.add(Figure { asked_rate: Some(2.0 * capacity), ..figure });
                 let (limit, what) = match status {
                     200 => (f64::from(BUDGET_US), "share of the accepted within their budget"),
-                    _ => (1000.0, "share of the shed within 1 ms"),
+                    _ => (SHED_WITHIN.as_micros() as f64, "share of the shed within 1 ms"),
                 };
                 let within = histogram.percentile_below((limit * 1e3) as u64) / 100.0;
                 self.record.add(Figure::value("overload", name, candidates, what, within));

@@ -101,6 +101,11 @@ impl Service {
         Service::start(Command::new(std::env::current_exe()?).arg("constant").arg(address.to_string()), address)
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     fn pctr(of: impl FnOnce(&mut Command) -> &mut Command) -> Result<Service, Box<dyn Error>> {
         let address = free_address()?;
         let mut command = Command::new(pctr()?);

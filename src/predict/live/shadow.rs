@@ -218,7 +218,9 @@ impl<'b> Scorer<'b> {
             |column| places[column],
             |cells| {
                 let taken = bundle.encoder.encode(cells, row).is_ok();
-                codes.extend(row.iter().filter(|_| taken));
+                if taken {
+                    codes.extend_from_slice(row);
+                }
                 scored.push(taken.then(|| ScoredRow { probability: f64::NAN, row: row_fingerprint(row) }));
             },
         );
