@@ -453,6 +453,12 @@ fn ten_thousand_idle_connections_do_no_harm() {
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20) as usize;
     let count = 10_000.min(allowed.saturating_sub(300));
     let program = Program::start(&[]);
+    // Room for them was made ahead (Linux says for how many): making it later would hold up everybody.
+    if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())) {
+        let room =
+            status.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap().trim().parse::<usize>().unwrap();
+        assert!(room > count, "{room} files for {count} connections");
+    }
     let held: Vec<TcpStream> = (0..count).map(|_| TcpStream::connect(program.address).unwrap()).collect();
     let deadline = Instant::now() + 60 * SECOND;
     loop {

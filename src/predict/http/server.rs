@@ -111,7 +111,8 @@ impl Listeners<'_> {
     fn open(&mut self, address: SocketAddr, paths: Paths, tls: Option<Acceptor>) -> Result<SocketAddr> {
         let place = PathBuf::from(address.to_string());
         let _inside = self.runtime.enter();
-        let listener = connections::listen(address).map_err(Error::io(&place, "listen on"))?;
+        let most = self.shared.options.limits.connections;
+        let listener = connections::listen(address, most).map_err(Error::io(&place, "listen on"))?;
         let local_addr = listener.local_addr().map_err(Error::io(&place, "listen on"))?;
         let serving = connections::serve(listener, paths, tls, self.shared.clone(), self.stopped.clone());
         self.serving.spawn_on(serving, self.runtime.handle());
