@@ -236,7 +236,7 @@ impl Stage {
             let shed = outcome.sent - outcome.lost - outcome.count(200);
             let unheld = |on_its_way: &&Range<Instant>| !witnesses.iter().any(|witness| witness.held(on_its_way));
             let unheld = late_ones.iter().filter(unheld).count();
-            let what = "share of the shed within 1 ms, or late while another process had a processor";
+            let what = "share of the shed within 1 ms or held up by other processes";
             self.record.add(Figure::value("overload", name, candidates, what, 1.0 - unheld as f64 / shed as f64));
             for (witness, what) in witnesses.iter().zip(["service", "load"]) {
                 let what = format!("share of the time the {what} waited for its processor");
