@@ -247,29 +247,31 @@ learning_rate = 5e-3
 embedding_min_count = 100
 ";
     const WIDE: &str = "wide = \"adagrad\"
-wide_learning_rate = 0.05
 embedding_scale = 0.1
 ";
     let rest = match size {
         Size::Small => [
             SMALL_NETWORK,
-            "dropout = 0.5
+            "wide_learning_rate = 0.05
+dropout = 0.5
 embedding_dropout = 0.3
 l2_embedding = 1e-4
 ",
         ],
         Size::Medium => [
             SMALL_NETWORK,
-            "dropout = 0.2
+            "wide_learning_rate = 0.05
+dropout = 0.2
 embedding_dropout = 0.1
 l2_embedding = 1e-5
 ",
         ],
         Size::Large => [
-            "learning_rate = 1e-3
+            "learning_rate = 3e-3
 embedding_min_count = 10
 ",
-            "l2_embedding = 1e-6
+            "wide_learning_rate = 0.1
+l2_embedding = 1e-5
 ",
         ],
     };
